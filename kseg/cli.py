@@ -1,0 +1,155 @@
+"""The command line: parse, run, exit code.
+
+Exit codes: 0 done, 1 the run failed, 2 bad input (one line says what), 130 interrupted.
+"""
+
+import contextlib
+import io
+import os
+import sys
+import tempfile
+from importlib import import_module
+from typing import Annotated
+
+from kseg import __version__, configs
+from kseg.registry import unknown
+
+COMMANDS = {
+    "train": (configs.Train, "kseg.training.run", "train"),
+    "evaluate": (configs.Evaluate, "kseg.training.run", "evaluate"),
+    "toy_balance": (configs.ToyBalance, "kseg.studies.toy_balance", "execute"),
+    "prepare_hippocampus": (configs.PrepareHippocampus, "kseg.cli", "prepare_hippocampus"),
+}
+BAD_INPUT = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+USAGE, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def main(command=None, argv=None):
+    """Run one command and return its exit code.
+
+    Args:
+        command: a name of `COMMANDS`; None takes it from the first word of `argv`, as `kseg train` does.
+        argv: the words of the command line after the program's name.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    program = f"{command}.py"
+    if command is None:
+        if not argv or argv[0] in ("-h", "--help"):
+            print(_overview())
+            return 0 if argv else USAGE
+        if argv[0] == "--version":
+            print(f"kseg {__version__}")
+            return 0
+        command = argv.pop(0).replace("-", "_")
+        program = f"kseg {command}"
+        if command not in COMMANDS:
+            return _complain(unknown("command", command, COMMANDS), USAGE)
+    try:
+        config = _parse(COMMANDS[command][0], argv, program)
+        return _run(command, config)
+    except BAD_INPUT as error:
+        return _complain(error, USAGE)
+    except KeyboardInterrupt:
+        return _complain("interrupted; what was done is kept in the run folder", INTERRUPTED)
+    except RuntimeError as error:
+        if type(error).__name__ != "RunFailed":
+            raise
+        return _complain(error, FAILED)
+    except OSError as error:
+        return _complain(error, FAILED)
+
+
+def _run(command, config):
+    from rich.console import Console
+
+    console = Console()
+    _, module, function = COMMANDS[command]
+    execute = getattr(_load(module, console), function)
+    execute(config, console)
+    return 0
+
+
+def _parse(config, argv, program):
+    """The config of a command line; what does not parse becomes a ValueError of one line."""
+    import tyro
+
+    for name in config.positional:  # configs know no tyro, so the names of positional words are told it here
+        kind = config.__annotations__[name]
+        config.__annotations__[name] = Annotated[kind, tyro.conf.arg(metavar=name.upper())]
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(config, args=argv, prog=program, config=(tyro.conf.PositionalRequiredArgs,))
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        message = _one_line(complaint.getvalue()).removeprefix(f"Error parsing {config.__name__}: ")
+        raise ValueError(f"{message.rstrip('.')}. See {program} --help.") from None
+
+
+def _one_line(box):
+    """The words of tyro's framed message, without its help texts."""
+    words = []
+    for line in box.splitlines():
+        indent = len(line) - len(line.lstrip("│ "))
+        line = line.strip("╭╮╰╯│─ ")
+        if "helptext" in line:
+            break
+        if line and not line.endswith((" error", " options")) and indent < 8:
+            words.append(line.split(" STR")[0] if indent > 4 else line)
+    return " ".join(words) or "The options do not fit"
+
+
+def _load(module, console):
+    """Import a module; what TensorFlow's libraries print meanwhile is shown only if that fails."""
+    if module == "kseg.cli" or "tensorflow" in sys.modules:
+        return import_module(module)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with tempfile.TemporaryFile() as held, console.status("starting TensorFlow"):
+        saved = os.dup(2)
+        sys.stderr.flush()
+        os.dup2(held.fileno(), 2)
+        try:
+            loaded = import_module(module)
+            sys.modules["tensorflow"].config.list_physical_devices()
+            return loaded
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def prepare_hippocampus(config, console):
+    """Write the hippocampus data file, and its data card's numbers if asked to."""
+    from rich.progress import track
+
+    from kseg.data import DataFile, card, hippocampus
+
+    def progress(cases):
+        return track(cases, "volumes", console=console, disable=not console.is_terminal)
+
+    path = hippocampus.prepare(config, progress)
+    with DataFile(path) as data:
+        rows = ", ".join(f"{rows} {split}" for split, rows in data.sizes.items())
+        if config.card is not None:
+            card.update(config.card, data)
+        console.print(f"{path}: {rows} images of {' x '.join(map(str, data.shape))}", highlight=False)
+    console.print(f"Next: python scripts/train.py --data {path} --loss bce+dice --bn", highlight=False)
+
+
+def _overview():
+    lines = [f"  {name:<22}{config.__doc__.splitlines()[0]}" for name, (config, *_) in COMMANDS.items()]
+    return "usage: kseg COMMAND [OPTIONS]\n\n" + "\n".join(lines) + "\n\nkseg COMMAND --help tells a command's options."
+
+
+def _complain(error, code):
+    print(f"error: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

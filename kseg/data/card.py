@@ -1,0 +1,68 @@
+"""The numbers of a data card, computed from the data and written between two marks."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from kseg.data.hdf5 import SPLITS
+from kseg.data.recipe import manifest_hash
+
+BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
+
+
+def numbers(data):
+    """Markdown tables of what `data` holds: rows, cases, class shares, empty masks, sources."""
+    lines = [
+        "| split | cases | images | without foreground | "
+        + " | ".join(f"{name} pixels" for name in data.classes) + " |",
+        "| --- " * (4 + len(data.classes)) + "|",
+    ]  # fmt: skip
+    total = np.zeros(3 + len(data.classes), np.int64)
+    for split in SPLITS:
+        row = _row(data, split)
+        total += row
+        lines.append(_line(split, row))
+    lines.append(_line("all", total))
+    height, width, channels = data.shape
+    sources = data.attributes()["sources"]
+    lines += [
+        "",
+        f"Images of {height} x {width} pixels, {channels} channel{'s' * (channels > 1)}, values "
+        f"{data.value_range[0]:g} to {data.value_range[1]:g}. Shares are of all pixels, padding included.",
+    ]
+    if sources:
+        size = sum(s["bytes"] for s in sources)
+        lines += ["", f"Sources: {len(sources)} files, {size} bytes, SHA-256 of their list `{manifest_hash(sources)}`."]
+    return "\n".join(lines)
+
+
+def _row(data, split):
+    if not data.sizes[split]:
+        return np.zeros(3 + len(data.classes), np.int64)
+    masks = data.read(split)[1]
+    cases = len(set(data.index(split)["case"]))
+    empty = int((masks.reshape(len(masks), -1).max(axis=1) == 0).sum())
+    return np.array([cases, len(masks), empty, *np.bincount(masks.ravel(), minlength=len(data.classes))])
+
+
+def _line(name, row):
+    pixels = row[3:]
+    shares = [f"{100 * p / max(pixels.sum(), 1):.2f} %" for p in pixels]
+    empty = f"{row[2]} ({100 * row[2] / max(row[1], 1):.1f} %)"
+    return f"| {name} | {row[0]} | {row[1]} | {empty} | " + " | ".join(shares) + " |"
+
+
+def update(path, data):
+    """Write `numbers(data)` between the marks of the card at `path`."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"card {path} does not exist. Expected one made from data_cards/TEMPLATE.md.")
+    text = path.read_text(encoding="utf-8")
+    head, mark, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not mark or not end:
+        raise ValueError(f"card {path} lacks the marks. Expected the lines {BEGIN} and {END}; add them.")
+    part = path.with_name(path.name + ".part")
+    part.write_text(f"{head}{BEGIN}\n{numbers(data)}\n{END}{tail}", encoding="utf-8")
+    os.replace(part, path)

@@ -1,0 +1,147 @@
+"""Hippocampus MRI of the Medical Segmentation Decathlon (task 4) as slices in one HDF5 file (S0.1 to S0.3)."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from kseg.data.hdf5 import Writer
+from kseg.data.nifti import read_volume
+from kseg.data.recipe import centred_box, pad, scale, source_entry, split_groups
+
+CLASSES = {"binary": ["background", "hippocampus"], "all": ["background", "anterior", "posterior"]}
+LABELS = 3
+
+
+def prepare(config, progress=iter):
+    """Read the MSD layout, write the data file.
+
+    Slices run along axis 2, zero-padded and centred to the smallest common multiple of `multiple`. Each volume
+    is scaled by itself to [0, max_value]; what exceeds its `upper_percentile` is set to `max_value`. Volumes 2k-1
+    and 2k are the same head, so the split deals heads.
+
+    Args:
+        config: `kseg.configs.PrepareHippocampus`.
+        progress: wraps the list of cases, to show how far it is.
+
+    Returns:
+        The path of the data file.
+
+    Raises:
+        FileNotFoundError, FileExistsError, ValueError: one line with value, expectation and fix.
+    """
+    root = Path(config.source)
+    pairs = list_pairs(root)
+    heads = {}
+    for case in pairs:
+        heads[head_of(case)] = heads.get(head_of(case), 0) + 1
+    split = split_groups(heads, config.split, config.seed)
+    for name, share in zip(("train", "validation", "test"), config.split, strict=True):
+        if share > 0 and name not in split.values():
+            raise ValueError(
+                f"split {name!r} is empty: {len(heads)} heads are too few for shares {tuple(config.split)}. "
+                "Expected at least one head per split; add cases or set its share to 0."
+            )
+    if config.out.exists() and not config.overwrite:  # say so before reading hundreds of files
+        raise FileExistsError(f"{config.out} exists. Expected a new file; choose another name or --overwrite.")
+    padded = _common_size(pairs, config.multiple)
+    sources = [source_entry(path, root) for pair in pairs.values() for path in pair]
+    attributes = {
+        "name": "hippocampus" if config.classes == "binary" else "hippocampus-all",
+        "classes": CLASSES[config.classes],
+        "value_range": (0.0, config.max_value),
+        "command": config.command(),
+        "sources": [source_entry(root / "dataset.json", root), *sources],
+        "split_rule": "by head (volumes 2k-1 and 2k), shares " + "/".join(f"{s:g}" for s in config.split),
+        "seed": config.seed,
+    }
+    with Writer(config.out, overwrite=config.overwrite, **attributes) as writer:
+        for case in progress(sorted(pairs)):
+            image, label, spacing = read_pair(*pairs[case])
+            try:
+                image = scale(image, config.max_value, config.upper_percentile)
+            except ValueError as error:
+                raise ValueError(f"{pairs[case][0]} {error}; remove it from dataset.json.") from None
+            if config.classes == "binary":
+                label = (label > 0).astype(np.uint8)
+            box = centred_box(image.shape[:2], padded)
+            images, masks = (pad(np.moveaxis(a, 2, 0), padded, box) for a in (image, label))
+            writer.add(
+                split[head_of(case)], case, images[..., None], masks, box=box, spacing=spacing[:2]
+            )
+    return config.out
+
+
+def list_pairs(root):
+    """{case: (image path, label path)} of an MSD folder, sorted by case; every listed file exists."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"folder {root} does not exist. Expected the MSD folder that holds dataset.json.")
+    listing = root / "dataset.json"
+    if not listing.is_file():
+        raise FileNotFoundError(f"{listing} does not exist. Expected the MSD layout: dataset.json, imagesTr, labelsTr.")
+    try:
+        entries = json.loads(listing.read_text(encoding="utf-8"))["training"]
+        named = [(entry["image"], entry.get("label")) for entry in entries]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(
+            f"{listing} has no list 'training' of image and label. Expected MSD's dataset.json; get it again."
+        ) from None
+    if not named:
+        raise ValueError(f"{listing} lists no training volumes. Expected at least one.")
+    pairs = {}
+    for image, label in named:
+        image, label = (_inside(root, listing, name) for name in (image, label))
+        if not image.is_file():
+            raise FileNotFoundError(f"{image} does not exist, but dataset.json lists it. Expected the image; get it again.")
+        if label is None or not label.is_file():
+            raise FileNotFoundError(
+                f"{image} has no mask{f' ({label} does not exist)' if label else ''}. Expected one in labelsTr; add it "
+                "or remove the image from dataset.json."
+            )
+        pairs[image.name.split(".")[0]] = (image, label)
+    return dict(sorted(pairs.items()))
+
+
+def _inside(root, listing, name):
+    if name is None:
+        return None
+    path = root / str(name)
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"{listing} names {name!r} outside its folder. Expected files below {root}.")
+    return path
+
+
+def head_of(case):
+    """The head a volume belongs to: volumes 2k-1 and 2k are the two sides of head k."""
+    number = re.search(r"(\d+)$", case)
+    return case if number is None else f"{case[: number.start()]}head{(int(number.group()) + 1) // 2:03d}"
+
+
+def read_pair(image_path, label_path):
+    """One case: image `[X, Y, Z]`, labels uint8 of the same shape with values 0, 1, 2, and the spacing in mm."""
+    image, spacing = read_volume(image_path)
+    label, _ = read_volume(label_path)
+    if image.shape != label.shape:
+        raise ValueError(
+            f"{image_path} has shape {image.shape} and its mask {label.shape}. Expected equal shapes; "
+            "get both again."
+        )
+    values = np.unique(label)
+    if not np.isin(values, np.arange(LABELS)).all():
+        bad = next(v for v in values if v not in range(LABELS))
+        raise ValueError(f"{label_path} holds label {bad:g}. Expected 0, 1 or 2; correct the mask.")
+    return image, label.astype(np.uint8), spacing
+
+
+def _common_size(pairs, multiple):
+    import nibabel
+
+    sizes = []
+    for image, _ in pairs.values():
+        try:
+            sizes.append(nibabel.load(image).shape[:2])
+        except Exception:
+            read_volume(image)  # says what is wrong with it
+            raise
+    return tuple(int(-(-max(side) // multiple) * multiple) for side in zip(*sizes, strict=True))

@@ -1,0 +1,79 @@
+"""Steps that preparing any data set takes: scale, pad, split by group, list the sources."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from kseg.data.hdf5 import SPLITS
+
+
+def scale(volume, max_value, upper_percentile=100.0):
+    """Scale one volume linearly to [0, max_value] (S0.3).
+
+    The minimum goes to 0, the `upper_percentile` to `max_value`, and what lies above is set to `max_value`;
+    100 gives the plain minimum-maximum scaling.
+
+    Args:
+        volume: any shape, finite, not constant.
+        max_value: above 0.
+        upper_percentile: in (0, 100].
+
+    Returns:
+        float32 of the same shape in [0, max_value].
+    """
+    low, high = volume.min(), np.percentile(volume, upper_percentile)
+    if not high > low:
+        raise ValueError(f"holds the value {low:g} almost everywhere. Expected an image with contrast")
+    return (np.clip((volume - low) / (high - low), 0, 1) * max_value).astype(np.float32)
+
+
+def centred_box(size, padded):
+    """(y0, y1, x0, x1) of an image of `size` (h, w) centred in one of `padded` (H, W)."""
+    top, left = ((p - s) // 2 for s, p in zip(size, padded, strict=True))
+    return (top, top + size[0], left, left + size[1])
+
+
+def pad(slices, padded, box):
+    """Zero-pad `[n, h, w]` to `[n, H, W]`, content at `box` (S0.2); `pad(x)[:, y0:y1, x0:x1]` is x again."""
+    out = np.zeros((len(slices), *padded), slices.dtype)
+    out[:, box[0] : box[1], box[2] : box[3]] = slices
+    return out
+
+
+def split_groups(groups, ratios, seed):
+    """Assign whole groups to train, validation and test.
+
+    Args:
+        groups: {group: number of cases in it}.
+        ratios: three shares that sum to 1.
+        seed: of the order in which groups are dealt.
+
+    Returns:
+        {group: split}; the shares hold to within one group, and a split with a share gets at least one group
+        as long as there are enough.
+    """
+    if len(ratios) != 3 or min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
+        raise ValueError(f"split {tuple(ratios)} does not fit. Expected three shares at least 0 that sum to 1.")
+    order = sorted(groups)
+    np.random.default_rng(seed).shuffle(order)
+    total, dealt, result = sum(groups.values()), dict.fromkeys(SPLITS, 0), {}
+    for group in order:  # the split furthest behind its share takes the next group
+        behind = {s: r * total - dealt[s] for s, r in zip(SPLITS, ratios, strict=True) if r > 0}
+        split = max(behind, key=lambda s: behind[s] / ratios[SPLITS.index(s)])
+        result[group] = split
+        dealt[split] += groups[group]
+    return result
+
+
+def source_entry(path, root):
+    """{"file", "bytes", "sha256"} of a file, named relative to `root`."""
+    content = Path(path).read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return {"file": Path(path).relative_to(root).as_posix(), "bytes": len(content), "sha256": digest}
+
+
+def manifest_hash(sources):
+    """One SHA-256 for a list of sources: of the lines `sha256  file`, sorted by file."""
+    lines = sorted((f"{s['sha256']}  {s['file']}\n" for s in sources), key=lambda line: line[66:])
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

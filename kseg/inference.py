@@ -1,0 +1,198 @@
+"""From a trained model to masks and scores: predict, put slices together again, score per case."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kseg import metrics as M
+from kseg.data.source import check_split, open_data
+from kseg.stats import bootstrap_interval
+
+RATIOS = {
+    "dice": M.dice, "iou": M.iou, "accuracy": M.accuracy, "precision": M.precision, "recall": M.recall,
+}  # fmt: skip
+BLOCK = 512
+
+
+class Case(NamedTuple):
+    """Score of one case: its name, its slices, and `Counts` `[K]` over its pixels without padding."""
+
+    name: str
+    slices: int
+    counts: M.Counts
+
+
+def load_model(path):
+    """Load a `.keras` file, or the `model.keras` of a run folder, in safe mode and uncompiled.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or not a Keras model.
+    """
+    path = Path(path)
+    path = path / "model.keras" if path.is_dir() else path
+    if not path.is_file() or path.suffix != ".keras":
+        raise FileNotFoundError(
+            f"model {str(path)!r} is no .keras file. Expected one, or a run folder with model.keras; train one with "
+            "scripts/train.py."
+        )
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # zip, JSON, HDF5 and Keras each raise their own kinds
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"model {str(path)!r} cannot be loaded ({reason:.160}). Expected a whole .keras file of stock layers."
+        ) from None
+
+
+def size_multiple(model):
+    """What the image sizes must be a multiple of for a model of open input size: 2 per max-pooling."""
+    poolings = sum(type(layer).__name__.startswith("MaxPooling") for layer in model.layers)
+    return 2**poolings if None in model.input_shape[1:-1] else 1
+
+
+def predict_masks(model, images, *, threshold=0.5, batch_size=32):
+    """Class ids of every pixel.
+
+    Args:
+        model: gives probabilities `[B, H, W, K]`.
+        images: `[N, H, W, C]` float32.
+        threshold: above it a pixel is foreground, K = 1 only.
+        batch_size: images a batch.
+
+    Returns:
+        `[N, H, W]` uint8. Images of a size that the model cannot take are padded and the result cut again.
+    """
+    forward = _decider(model, images.shape[1:], threshold)
+    masks = [forward(images[i : i + batch_size]).numpy() for i in range(0, len(images), batch_size)]
+    return np.concatenate(masks) if masks else np.zeros((0, *images.shape[1:3]), np.uint8)
+
+
+def _decider(model, shape, threshold):
+    height, width, channels = shape
+    multiple = size_multiple(model)
+    bottom, right = -height % multiple, -width % multiple
+
+    @tf.function(input_signature=[tf.TensorSpec((None, height, width, channels), tf.float32)])
+    def decide(images):
+        padded = tf.pad(images, [[0, 0], [0, bottom], [0, right], [0, 0]])
+        p = model(padded, training=False)[:, :height, :width]
+        ids = p[..., 0] > threshold if p.shape[-1] == 1 else tf.argmax(p, axis=-1)
+        return tf.cast(ids, tf.uint8)
+
+    return decide
+
+
+def check_fit(model, data):
+    """Raise ValueError unless `model` takes the images of `data` and has its classes."""
+    if not isinstance(model.input_shape, tuple) or not isinstance(model.output_shape, tuple):
+        raise ValueError(f"model {model.name!r} has several inputs or outputs. Expected one of each.")
+    expected, got = tuple(model.input_shape[1:]), tuple(data.shape)
+    if len(expected) != len(got) or any(e not in (None, g) for e, g in zip(expected, got, strict=True)):
+        raise ValueError(
+            f"model {model.name!r} takes images of {expected}, data {data.name!r} has {got}. Expected equal shapes; "
+            "prepare the data as they were for training."
+        )
+    classes = max(model.output_shape[-1], 2)
+    if classes != len(data.classes):
+        raise ValueError(
+            f"model {model.name!r} has {classes} classes, data {data.name!r} {len(data.classes)} "
+            f"({', '.join(data.classes)}). Expected equal numbers; take the data it was trained on."
+        )
+
+
+def cases_of(index):
+    """Iterate over (case, rows as a slice) of a split's index, whose rows are sorted by case."""
+    names = index["case"]
+    starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]) if len(names) else []
+    for start, stop in zip(starts, [*starts[1:], len(names)], strict=True):
+        yield str(names[start]), slice(int(start), int(stop))
+
+
+def assemble(rows, index, case_rows):
+    """One case as a volume `[n, h, w, ...]`: its rows of `[N, H, W, ...]` in slice order, padding cut off."""
+    y0, y1, x0, x1 = index["box"][case_rows.start]
+    order = np.argsort(index["slice"][case_rows], kind="stable")
+    return rows[case_rows][order][:, y0:y1, x0:x1]
+
+
+def score_cases(model, source, split="test", *, threshold=0.5, batch_size=32, progress=iter):
+    """Score every case of a split.
+
+    Args:
+        model: gives probabilities; see `check_fit`.
+        source: a data set, or what `kseg.data.open_data` takes.
+        split, threshold, batch_size: see `predict_masks`.
+        progress: wraps the list of blocks, to show how far it is.
+
+    Returns:
+        List of `Case`, in the order of the data.
+    """
+    data = open_data(source)
+    check_split(data, split)
+    check_fit(model, data)
+    decide, masks, decided = _decider(model, data.shape, threshold), [], []
+    block = max(1, BLOCK // batch_size) * batch_size
+    for start in progress(range(0, data.sizes[split], block)):
+        images, true = data.read(split, start, start + block)
+        masks.append(true)
+        decided += [decide(images[i : i + batch_size]).numpy() for i in range(0, len(images), batch_size)]
+    masks, decided = np.concatenate(masks), np.concatenate(decided)
+    return count_cases(masks, decided, data.index(split), len(data.classes))
+
+
+def count_cases(masks, predicted, index, classes):
+    """List of `Case` from true and predicted ids `[N, H, W]` and the index of their rows."""
+    cases = []
+    for name, rows in cases_of(index):
+        true, guess = assemble(masks, index, rows), assemble(predicted, index, rows)
+        cases.append(Case(name, len(true), M.confusion_counts(true, guess, classes)))
+    return cases
+
+
+def summarise(cases, classes, *, seed=0):
+    """Mean over cases of every ratio, per class, with a 95 % bootstrap interval.
+
+    Args:
+        cases: list of `Case`.
+        classes: names of the classes, background first.
+        seed: of the bootstrap.
+
+    Returns:
+        {class: {ratio: {"mean", "low", "high", "cases", "empty"}}}; with three or more classes also
+        "foreground mean", the mean over foreground classes within each case. `empty` counts cases without a
+        score (0/0), which are left out of the mean.
+    """
+    values = {name: ratio(_stacked(cases)) for name, ratio in RATIOS.items()}
+    columns = {name: (slice(i, i + 1)) for i, name in enumerate(classes)}
+    if len(classes) > 2:
+        columns["foreground mean"] = slice(1, None)
+    return {
+        label: {name: _mean(M.nanmean(value[:, column]), seed) for name, value in values.items()}
+        for label, column in columns.items()
+    }
+
+
+def _stacked(cases):
+    return M.Counts(*(np.stack(parts) for parts in zip(*(case.counts for case in cases), strict=True)))
+
+
+def _mean(values, seed):
+    low, high = bootstrap_interval(values, seed=seed)
+    known = values[~np.isnan(values)]
+    mean = float(known.mean()) if len(known) else float("nan")
+    return {"mean": mean, "low": low, "high": high, "cases": len(known), "empty": len(values) - len(known)}
+
+
+def case_rows(cases, classes):
+    """One dict per case and class: names, counts and ratios; for a CSV file."""
+    rows = []
+    for case in cases:
+        ratios = {name: ratio(case.counts) for name, ratio in RATIOS.items()}
+        for i, label in enumerate(classes):
+            counts = {name: int(value[i]) for name, value in case.counts._asdict().items()}
+            scores = {name: round(float(value[i]), 6) for name, value in ratios.items()}
+            rows.append({"case": case.name, "slices": case.slices, "class": label, **counts, **scores})
+    return rows

@@ -1,0 +1,156 @@
+"""The plumbing of every loss, once: options, labels, weights, replicas, reduction, serialisation."""
+
+import inspect
+
+import keras
+import tensorflow as tf
+
+from kseg import ops
+from kseg.losses.options import check_options
+from kseg.losses.pixels import prepare
+from kseg.registry import Registry
+
+LOSSES = Registry("loss")
+
+
+class SegmentationLoss(keras.losses.Loss):
+    """Base of all kseg losses.
+
+    A loss is called as `loss(y_true, y_pred, sample_weight=None)` with
+
+    - `y_pred`: `[B, *S, K]`, any floating dtype; `*S` one or more spatial axes (2-D images, 3-D volumes).
+      Logits with `from_logits=True`, else probabilities in [0, 1]. K = 1 is one sigmoid foreground channel.
+    - `y_true`: integer class ids `[B, *S]` or `[B, *S, 1]`, or one-hot or soft labels `[B, *S, K]`; told
+      apart by rank, channel count and dtype. An id outside the classes gives NaN, never a silent background.
+    - `sample_weight`: None, a scalar, `[B]`, or a pixel map `[B, *S]` or `[B, *S, 1]`.
+
+    Options of every loss:
+
+    - `from_logits` (False): whether `y_pred` holds logits. Maths then stays in log space, unclipped.
+    - `class_weights` (None): one weight per class, at least 0, normalised to a weighted mean. With K = 1 they
+      are (background, foreground).
+    - `ignore_class` (None): pixels with this class id change neither value nor gradient nor any mean.
+    - `per_image` (False): one mean or ratio per image, then the mean over images; else one over the batch.
+    - `label_smoothing` (0): share of the label spread evenly over the classes, in [0, 1).
+    - `reduction` ("sum_over_batch_size"), `name`, `dtype`: as in Keras. Sums are kept in float32, or in
+      float64 if that is the `dtype` or, with `dtype=None`, the dtype of `y_pred`.
+
+    The result is a scalar, or `[B]` with `reduction=None`. On several replicas, sums over the batch run over
+    all of them, so that value and gradient are those of one device on the joint batch.
+
+    Raises:
+        ValueError: an option, shape or dtype that does not fit; the message names the fix.
+    """
+
+    heads = ("sigmoid", "softmax")
+    defaults = {
+        "from_logits": False,
+        "class_weights": None,
+        "ignore_class": None,
+        "per_image": False,
+        "label_smoothing": 0.0,
+        "reduction": "sum_over_batch_size",
+        "name": None,
+        "dtype": None,
+    }
+
+    def __init_subclass__(cls, **kwargs):
+        """Merge the `defaults` of a subclass into its parent's; `without` lists what it cannot honour."""
+        super().__init_subclass__(**kwargs)
+        own = cls.__dict__.get("defaults", {})
+        removed = cls.__dict__.get("without", ())
+        inherited = super(cls, cls).defaults
+        cls.defaults = {k: v for k, v in {**inherited, **own}.items() if k not in removed}
+        cls.__signature__ = inspect.Signature(
+            [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v) for k, v in cls.defaults.items()]
+        )
+
+    def __init__(self, **options):
+        label = getattr(type(self), "registered_name", type(self).__name__)
+        checked = check_options(label, {**self.defaults, **options}, self.defaults)
+        self.options = checked
+        super().__init__(name=checked["name"] or label, reduction=checked["reduction"], dtype=None)
+
+    def __getattr__(self, name):
+        options = self.__dict__.get("options", {})
+        if name in options:
+            return options[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def head(self):
+        """How logits become probabilities; fixed on losses that allow one head only."""
+        return self.heads[0] if len(self.heads) == 1 else self.options["head"]
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        with tf.name_scope(self.name):
+            return self._reduce(self.call(y_true, y_pred, sample_weight), sample_weight)
+
+    def call(self, y_true, y_pred, sample_weight=None):
+        """One value per image, `[B]`, before the reduction."""
+        return self.values(prepare(y_true, y_pred, sample_weight, **self.view()))
+
+    def view(self):
+        """The options that shape `Pixels`."""
+        return {
+            "from_logits": self.options["from_logits"],
+            "head": self.head,
+            "ignore_class": self.options["ignore_class"],
+            "label_smoothing": self.options["label_smoothing"],
+            "dtype": self.options["dtype"],
+        }
+
+    def values(self, pixels):
+        """The maths: one value per image, `[B]`, weights applied."""
+        raise NotImplementedError
+
+    def _reduce(self, values, sample_weight):
+        replicas = ops.replica_count()
+        batch = tf.cast(tf.shape(values)[0], values.dtype)
+        if replicas > 1:  # Keras averages over replicas; batches of unequal size need unequal shares.
+            values *= tf.math.divide_no_nan(replicas * batch, ops.replica_sum(batch))
+        if self.reduction in (None, "none"):
+            return values
+        total = tf.reduce_sum(values)
+        if self.reduction == "sum":
+            return total
+        count = batch
+        if self.reduction == "mean_with_sample_weight" and sample_weight is not None:
+            weight = tf.cast(sample_weight, values.dtype)
+            if weight.shape.rank < 2:
+                count = tf.reduce_sum(tf.broadcast_to(weight, tf.shape(values)))
+        return tf.math.divide_no_nan(total, count) / replicas
+
+    def get_config(self):
+        """All options, JSON-ready; `from_config` gives an equal loss."""
+        return dict(self.options)
+
+
+def register(name, *, category, source):
+    """Class decorator: file a loss under `name` and make it loadable by Keras as `kseg>ClassName`."""
+
+    def decorate(cls):
+        cls.registered_name = name
+        cls = keras.saving.register_keras_serializable("kseg")(cls)
+        return LOSSES.register(name, category=category, source=source)(cls)
+
+    return decorate
+
+
+def functional(cls, name=None):
+    """The pure function of a loss class: `f(y_true, y_pred, sample_weight=None, **options) -> [B]`."""
+
+    def function(y_true, y_pred, sample_weight=None, **options):
+        return cls(**{**options, "reduction": None})(y_true, y_pred, sample_weight)
+
+    leading = [
+        inspect.Parameter("y_true", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        inspect.Parameter("y_pred", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        inspect.Parameter("sample_weight", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None),
+    ]
+    own = [p for p in cls.__signature__.parameters.values() if p.name != "reduction"]
+    function.__signature__ = inspect.Signature([*leading, *own])
+    function.__doc__ = f"{inspect.getdoc(cls)}\n\nReturns one value per image, `[B]`."
+    function.__module__ = cls.__module__
+    function.__name__ = function.__qualname__ = name or cls.registered_name
+    return function

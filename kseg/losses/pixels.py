@@ -1,0 +1,153 @@
+"""What every loss sees of a batch: labels, scores and weights, made once and told apart statically."""
+
+from functools import cached_property
+
+import tensorflow as tf
+
+from kseg import ops
+
+CLIP = 1e-7
+
+
+class Pixels:
+    """One batch, ready for the maths.
+
+    Attributes:
+        y: labels `[B, *S, K]`, one-hot or soft.
+        weight: pixel weights `[B, *S]`, or None for all 1.
+        valid: `[B, *S]` of 0 (ignored) and 1, or None for all 1.
+        image_weight: `[B]`, or None for all 1.
+        classes: K.
+        head: "sigmoid" or "softmax": how logits become probabilities.
+
+    Derived, each computed on first use only: `p`, `log_p`, `log_q` (= log(1 - p)), all `[B, *S, K]`.
+    Logits are never clipped. Probabilities are clipped to [1e-7, 1 - 1e-7] where a logarithm is taken,
+    and nowhere else, as in D1's snippets.
+    """
+
+    def __init__(self, y, scores, *, from_logits, head, weight=None, valid=None, image_weight=None):
+        self.y = y
+        self.weight = weight
+        self.valid = valid
+        self.image_weight = image_weight
+        self.head = head
+        self.classes = scores.shape[-1]
+        self._scores = scores
+        self._from_logits = from_logits
+
+    @cached_property
+    def p(self):
+        return ops.probabilities(self._scores, self.head) if self._from_logits else self._scores
+
+    @cached_property
+    def log_p(self):
+        if self._from_logits:
+            return ops.log_probabilities(self._scores, self.head)
+        return tf.math.log(self._clipped)
+
+    @cached_property
+    def log_q(self):
+        if not self._from_logits:
+            return tf.math.log(1.0 - self._clipped)
+        if self.head == "sigmoid":
+            return ops.log_one_minus(self._scores)
+        return tf.math.log(tf.maximum(-tf.math.expm1(self.log_p), CLIP))
+
+    @cached_property
+    def _clipped(self):
+        return tf.clip_by_value(self._scores, CLIP, 1.0 - CLIP)
+
+
+def prepare(y_true, y_pred, sample_weight, *, from_logits, head, ignore_class, label_smoothing, dtype):
+    """Labels, scores and weights as `Pixels`; see `kseg.losses.base.SegmentationLoss` for what is taken."""
+    scores = tf.convert_to_tensor(y_pred)
+    if scores.shape.rank is None or scores.shape.rank < 3 or scores.shape[-1] is None:
+        raise ValueError(
+            f"y_pred has shape {scores.shape}. Expected [B, ..., K] with at least one spatial axis and a "
+            "known number of channels; give the model's output a static channel count."
+        )
+    dtype = tf.as_dtype(dtype) if dtype else scores.dtype
+    dtype = tf.float64 if dtype == tf.float64 else tf.float32
+    scores = tf.cast(scores, dtype)
+    classes = scores.shape[-1]
+    head = _resolve_head(head, classes)
+    y, valid = _labels(tf.convert_to_tensor(y_true), scores, ignore_class, dtype)
+    if valid is not None:
+        counted = valid[..., None] > 0
+        scores = tf.where(counted, scores, tf.zeros_like(scores))
+        y = tf.where(counted, y, tf.zeros_like(y))
+    if label_smoothing:
+        y = y * (1.0 - label_smoothing) + label_smoothing / (classes if head == "softmax" else 2)
+    weight, image_weight = _weights(sample_weight, scores, dtype)
+    return Pixels(
+        y, scores, from_logits=from_logits, head=head, weight=weight, valid=valid, image_weight=image_weight
+    )
+
+
+def _resolve_head(head, classes):
+    if head == "auto":
+        return "sigmoid" if classes == 1 else "softmax"
+    if head == "softmax" and classes == 1:
+        raise ValueError(
+            "A softmax over one channel is always 1. Expected K >= 2 channels for head='softmax'; "
+            "give the model two channels, or use a loss with head='sigmoid' such as 'bce' or 'dice'."
+        )
+    return head
+
+
+def _labels(y, scores, ignore_class, dtype):
+    """One-hot or soft labels `[B, *S, K]` and the mask of counted pixels `[B, *S]` or None."""
+    kind, y = ops.tell_labels(y, scores)
+    if kind == "ids":
+        return _sparse(tf.cast(y, tf.int32), scores.shape[-1], ignore_class, dtype)
+    return _dense(y, ignore_class, dtype)
+
+
+def _sparse(ids, classes, ignore_class, dtype):
+    valid = None
+    if ignore_class is not None:
+        counted = ids != ignore_class
+        valid = tf.cast(counted, dtype)
+        ids = tf.where(counted, ids, tf.zeros_like(ids))
+    known = (ids >= 0) & (ids < max(classes, 2))
+    y = tf.cast(ids, dtype)[..., None] if classes == 1 else tf.one_hot(ids, classes, dtype=dtype)
+    # An id outside the classes (a 0/255 mask, a forgotten ignore_class) must not pass for background.
+    nan = tf.constant(float("nan"), dtype)
+    return tf.where(known[..., None], y, nan), valid
+
+
+def _dense(y, ignore_class, dtype):
+    if ignore_class is None:
+        return tf.cast(y, dtype), None
+    if y.shape[-1] == 1:
+        valid = tf.cast(y[..., 0] != tf.cast(ignore_class, y.dtype), dtype)
+    elif 0 <= ignore_class < y.shape[-1]:
+        valid = 1.0 - tf.cast(y[..., ignore_class], dtype)
+    else:
+        raise ValueError(
+            f"One-hot labels of shape {y.shape} cannot hold ignore_class={ignore_class}. "
+            "Pass integer class ids, or a pixel map of zeros and ones as sample_weight."
+        )
+    return tf.cast(y, dtype), valid
+
+
+def _weights(sample_weight, scores, dtype):
+    """Pixel weights `[B, *S]` or None, and image weights `[B]` or None."""
+    if sample_weight is None:
+        return None, None
+    weight = tf.cast(sample_weight, dtype)
+    rank = scores.shape.rank
+    if weight.shape.rank == 0:
+        return None, tf.fill(tf.shape(scores)[:1], weight)
+    if weight.shape.rank == rank and weight.shape[-1] == 1:
+        weight = weight[..., 0]
+    if weight.shape.rank == rank - 1 and weight.shape.is_compatible_with(scores.shape[:-1]):
+        return weight, None
+    if weight.shape.rank == 2 and weight.shape[-1] == 1:
+        weight = weight[:, 0]
+    if weight.shape.rank == 1 and weight.shape.is_compatible_with(scores.shape[:1]):
+        return None, weight
+    raise ValueError(
+        f"sample_weight has shape {weight.shape}, predictions {scores.shape}. Expected one weight per image "
+        "[B], or one per pixel [B, ...] or [B, ..., 1]."
+    )

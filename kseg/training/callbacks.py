@@ -1,0 +1,110 @@
+"""Keras callbacks: keep the best model and the state, stop on nan, show progress."""
+
+import math
+
+import keras
+
+from kseg.files import atomic, write_json
+from kseg.models import with_probabilities
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Save the model with its probabilities whenever a metric has not been better before.
+
+    Args:
+        path: the `.keras` file; it loads without kseg.
+        head: "sigmoid" or "softmax".
+        monitor: the metric, larger is better; nan counts as worst.
+    """
+
+    def __init__(self, path, head, monitor="val_dice"):
+        super().__init__()
+        self.path, self.head, self.monitor = path, head, monitor
+        self.best, self.epoch = None, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = float((logs or {}).get(self.monitor, math.nan))
+        value = -math.inf if math.isnan(value) else value
+        if self.best is None or value > self.best:
+            self.best, self.epoch = value, epoch
+            with atomic(self.path) as part:
+                with_probabilities(self.model, self.head).save(part)
+
+
+class KeepState(keras.callbacks.Callback):
+    """Save the compiled model with its optimiser after each epoch, to go on from there.
+
+    Args:
+        folder: gets `last.keras` (needs `import kseg.losses` to load) and `progress.json`.
+    """
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.folder.mkdir(exist_ok=True)
+        with atomic(self.folder / "last.keras") as part:
+            self.model.save(part)
+        write_json(self.folder / "progress.json", {"epochs_done": epoch + 1})
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Raise FloatingPointError at the end of an epoch whose loss is not finite."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss} in epoch {epoch + 1}. Expected a finite loss; lower the learning rate, or "
+                "check the labels: a class id outside the classes gives nan."
+            )
+
+
+class ShowProgress(keras.callbacks.Callback):
+    """One progress bar over all epochs, with the time left and a line per epoch.
+
+    Args:
+        console: a `rich.console.Console`; where it is no terminal, only the lines are printed.
+    """
+
+    def __init__(self, console):
+        super().__init__()
+        self.console, self.bar, self.task = console, None, None
+
+    def on_train_begin(self, logs=None):
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.steps, self.epochs = self.params.get("steps"), self.params["epochs"]
+        if not self.console.is_terminal:
+            return
+        columns = ("epoch {task.fields[epoch]}", BarColumn(None), "{task.percentage:>3.0f}%", "{task.fields[loss]}")
+        self.bar = Progress(
+            *(TextColumn(c) if isinstance(c, str) else c for c in columns),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console,
+        )  # fmt: skip
+        total = self.steps * self.epochs if self.steps else None
+        self.task = self.bar.add_task("fit", total=total, epoch=f"1/{self.epochs}", loss="")
+        self.bar.start()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.bar:
+            loss = f"loss {float(logs['loss']):.4f}" if logs and batch % 5 == 0 else None
+            self.bar.update(self.task, advance=1, **({"loss": loss} if loss else {}))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.bar:
+            self.bar.update(self.task, epoch=f"{epoch + 1}/{self.epochs}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        values = "  ".join(f"{name.replace('_', ' ')} {float(value):.4f}" for name, value in (logs or {}).items())
+        self.console.print(f"epoch {epoch + 1:>3}/{self.epochs}  {values}", highlight=False)
+
+    def on_train_end(self, logs=None):
+        self.close()
+
+    def close(self):
+        """Take the bar away, also when training broke off."""
+        if self.bar:
+            self.bar.stop()
+            self.bar = None

@@ -1,0 +1,175 @@
+"""The main job: data, model, fit, scores, figures, one folder."""
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from rich.progress import track
+
+from kseg import inference, losses, models, report
+from kseg.data import load, open_data
+from kseg.data.source import check_split
+from kseg.files import write_csv, write_json
+from kseg.training.callbacks import ShowProgress
+from kseg.training.fit import compile_model, fit
+from kseg.training.record import RunFolder, check_output, environment, seed_everything
+
+EXAMPLES = 4
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run gave: its folder, the history per epoch, the summary of the test scores."""
+
+    folder: Path
+    history: dict
+    summary: dict
+
+
+def train(config, console):
+    """Train, score, draw; everything that could be wrong with the input is found before the folder is made.
+
+    Args:
+        config: `kseg.configs.Train`.
+        console: a `rich.console.Console` for plan, progress and tables.
+
+    Returns:
+        TrainResult.
+
+    Raises:
+        ValueError, FileNotFoundError, FileExistsError: bad input, one line.
+        RunFailed: the run began and failed.
+    """
+    check_output(config)
+    data = open_data(config.data)
+    for split in ("train", "validation", "test"):
+        check_split(data, split)
+    loss = losses.get(config.loss, from_logits=True)
+    channels, head = models.head_for(loss.head, len(data.classes), config.head)
+    if loss.head == "auto" and head == "sigmoid":
+        loss = losses.get(config.loss, from_logits=True, head=head)
+    seed_everything(config.seed, config.deterministic)
+    model = models.unet(
+        data.shape, channels, filters=config.filters, depth=config.depth, bn=config.bn,
+        decoder=config.decoder, dropout=config.dropout,
+    )  # fmt: skip
+    compile_model(
+        model, loss, optimizer=config.optimizer, learning_rate=config.learning_rate, jit=config.jit
+    )
+    loss(np.zeros((1, *data.shape[:2]), np.uint8), np.zeros((1, *data.shape[:2], channels), np.float32))
+
+    facts = {
+        "data": {"name": data.name, "rows": dict(data.sizes), "shape": data.shape, "classes": list(data.classes)},
+        "model": {"parameters": model.count_params(), "channels": channels, "head": head},
+        "devices": environment(),
+    }
+    folder = RunFolder(config, **facts)
+    console.print(report.fields_table(_plan(config, data, model, head, folder)))
+    progress = ShowProgress(console)
+    with folder.running():
+        batches = (
+            load(data, "train", config.batch_size, seed=config.seed),
+            load(data, "validation", config.batch_size),
+        )
+        try:
+            history = fit(model, *batches, epochs=config.epochs, folder=folder.path, head=head, callbacks=[progress])
+        finally:
+            progress.close()
+            data_history = read_history(folder / "history.csv")
+            if data_history["epoch"]:
+                report.save_figure(report.plot_history(data_history, config.command()), folder / "curves.png")
+        del history
+        best = keras.saving.load_model(folder / "model.keras", compile=False)
+        summary = evaluate_into(folder.path, best, data, "test", config.batch_size, console)
+        folder.save(best_epoch=1 + int(np.nanargmax(_or_worst(data_history["val_dice"]))), test=summary)
+    _closing(console, folder.path, summary, config, data.name)
+    return TrainResult(folder.path, data_history, summary)
+
+
+def _or_worst(values):
+    return [-math.inf if math.isnan(v) else v for v in values]
+
+
+def _plan(config, data, model, head, folder):
+    sizes = ", ".join(f"{rows} {split}" for split, rows in data.sizes.items())
+    return {
+        "data": f"{config.data}: {sizes} images of {' x '.join(map(str, data.shape))}",
+        "classes": ", ".join(data.classes),
+        "model": f"U-Net, {model.count_params():,} parameters, {head} head, "
+        f"{'batch normalisation' if config.bn else 'no batch normalisation'}",
+        "training": f"{config.loss}, {config.optimizer} at {config.learning_rate:g}, {config.epochs} epochs, "
+        f"batches of {config.batch_size}, seed {config.seed}",
+        "folder": folder.path,
+    }
+
+
+def _closing(console, folder, summary, config, name):
+    console.print(report.score_table(summary, f"Test split of {name}: mean over cases (95 % interval)"))
+    console.print(f"Best model, record, curves and examples are in {folder}/", highlight=False)
+    console.print(f"Next: python scripts/evaluate.py {folder} {config.data} --split validation", highlight=False)
+
+
+def read_history(path):
+    """{column: list of floats} of a history.csv; empty columns when training broke off before an epoch."""
+    if not path.is_file():
+        return {"epoch": []}
+    with open(path, newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    return {name: [float(row[name] or "nan") for row in rows] for name in reader.fieldnames or ["epoch"]}
+
+
+def evaluate_into(folder, model, data, split, batch_size, console, threshold=0.5):
+    """Score a model per case and write cases.csv, summary.json and examples.png into `folder`."""
+
+    def progress(blocks):
+        return track(blocks, "scoring", console=console, transient=True, disable=not console.is_terminal)
+
+    cases = inference.score_cases(
+        model, data, split, threshold=threshold, batch_size=batch_size, progress=progress
+    )
+    summary = inference.summarise(cases, data.classes)
+    write_csv(folder / "cases.csv", inference.case_rows(cases, data.classes))
+    write_json(folder / "summary.json", {"data": data.name, "split": split, "cases": len(cases), "classes": summary})
+    report.save_figure(draw_examples(model, data, split, threshold), folder / "examples.png")
+    return summary
+
+
+def draw_examples(model, data, split, threshold=0.5):
+    """Examples evenly spread over the cases of a split; of each case the slice with most foreground."""
+    index = data.index(split)
+    cases = list(inference.cases_of(index))
+    chosen = [cases[i] for i in sorted({round(i) for i in np.linspace(0, len(cases) - 1, EXAMPLES)})]
+    images, masks, names = [], [], []
+    for name, rows in chosen:
+        case_images, case_masks = data.read(split, rows.start, rows.stop)
+        largest = int((case_masks > 0).sum(axis=(1, 2)).argmax())
+        images.append(case_images[largest])
+        masks.append(case_masks[largest])
+        names.append(name if rows.stop - rows.start == 1 else f"{name}\nslice {index['slice'][rows][largest]}")
+    images, masks = np.stack(images), np.stack(masks)
+    predicted = inference.predict_masks(model, images, threshold=threshold)
+    return report.plot_examples(images, masks, predicted, data.classes, names)
+
+
+def evaluate(config, console):
+    """Score a saved model; `kseg.configs.Evaluate`. Returns the summary; raises as `train` does."""
+    check_output(config)
+    data = open_data(config.data)
+    check_split(data, config.split)
+    if config.verify:
+        data.verify()
+    model = inference.load_model(config.model)
+    inference.check_fit(model, data)
+    folder = RunFolder(config, data={"name": data.name, "rows": dict(data.sizes)}, devices=environment())
+    with folder.running():
+        summary = evaluate_into(
+            folder.path, model, data, config.split, config.batch_size, console, config.threshold
+        )
+        folder.save(summary=summary)
+    console.print(report.score_table(summary, f"{config.split.capitalize()} split of {data.name}: mean over cases (95 % interval)"))
+    console.print(f"Scores per case are in {folder / 'cases.csv'}, examples in {folder / 'examples.png'}", highlight=False)
+    return summary
