@@ -49,8 +49,8 @@ def main(command=None, argv=None):
         return _run(command, config)
     except BAD_INPUT as error:
         return _complain(error, USAGE)
-    except KeyboardInterrupt:
-        return _complain("interrupted; what was done is kept in the run folder", INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        return _complain(f"interrupted; {str(stop) or 'nothing was written'}", INTERRUPTED)
     except RuntimeError as error:
         if type(error).__name__ != "RunFailed":
             raise
@@ -138,7 +138,7 @@ def prepare_hippocampus(config, console):
         if config.card is not None:
             card.update(config.card, data)
         console.print(f"{path}: {rows} images of {' x '.join(map(str, data.shape))}", highlight=False)
-    console.print(f"Next: python scripts/train.py --data {path} --loss bce+dice --bn", highlight=False)
+    console.print(f"Next: python scripts/train.py --data {path} --loss bce+dice --bn", highlight=False, soft_wrap=True)
 
 
 def _overview():
@@ -147,7 +147,7 @@ def _overview():
 
 
 def _complain(error, code):
-    print(f"error: {error}", file=sys.stderr)
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
     return code
 
 

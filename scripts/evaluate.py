@@ -1,7 +1,7 @@
 """Score a trained model per case on prepared data.
 
-    python scripts/evaluate.py runs/train-1 hippocampus.h5
-    python scripts/evaluate.py runs/train-1/model.keras toy --split validation
+python scripts/evaluate.py runs/train-1 hippocampus.h5
+python scripts/evaluate.py runs/train-1/model.keras toy --split validation
 """
 
 import sys

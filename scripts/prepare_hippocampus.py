@@ -1,7 +1,7 @@
 """Turn the hippocampus volumes of the Medical Segmentation Decathlon into one HDF5 file.
 
-    python scripts/prepare_hippocampus.py Task04_Hippocampus hippocampus.h5
-    python scripts/prepare_hippocampus.py Task04_Hippocampus parts.h5 --classes all --max-value 1
+python scripts/prepare_hippocampus.py Task04_Hippocampus hippocampus.h5
+python scripts/prepare_hippocampus.py Task04_Hippocampus parts.h5 --classes all --max-value 1
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Train a U-Net, score it, and keep everything in one folder.
 
-    python scripts/train.py --loss dicefg --bn
-    python scripts/train.py --data hippocampus.h5 --loss bce+dice --bn
+python scripts/train.py --loss dicefg --bn
+python scripts/train.py --data hippocampus.h5 --loss bce+dice --bn
 """
 
 import sys

@@ -47,17 +47,17 @@ class Writer:
         2
     """
 
-    def __init__(
-        self, path, *, name, classes, value_range, command, sources, split_rule, seed, overwrite=False
-    ):
+    def __init__(self, path, *, name, classes, value_range, command, sources, split_rule, seed, overwrite=False):
         self.path = Path(path)
         if self.path.exists() and not overwrite:
             raise FileExistsError(f"{self.path} exists. Expected a new file; choose another name or --overwrite.")
+        if self.path.is_dir():
+            raise IsADirectoryError(f"{self.path} is a folder. Expected the name of a file.")
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"folder {self.path.parent} does not exist. Expected one; make it first.")
         self._part = self.path.with_name(self.path.name + ".part")
         self._classes = list(classes)
-        self._last = {}
+        self._last, self._cases = {}, set()
         self._hashes = {}
         # v108 and later keep attributes above 64 KiB, which lists of sources reach.
         self._file = h5py.File(self._part, "w", libver=("v108", "v110"))
@@ -87,6 +87,11 @@ class Writer:
             raise ValueError(
                 f"{case}: label {masks.max()} is outside the classes. Expected 0 to {len(self._classes) - 1}."
             )
+        if not np.isfinite(images).all():
+            raise ValueError(f"{case} has NaN or infinite pixels. Expected finite ones; repair or remove it.")
+        if case in self._cases:
+            raise ValueError(f"{case} comes twice. Expected each case once, in one split.")
+        self._cases.add(case)
         if split in self._last and not self._last[split] < case:
             raise ValueError(f"{case} comes after {self._last[split]}. Expected cases in ascending order.")
         self._last[split] = case
@@ -107,9 +112,7 @@ class Writer:
             dtype = INDEX.get(name, array.dtype)
             row = int(np.prod(array.shape[1:])) * (16 if array.dtype == object else array.itemsize)
             chunk = (max(1, 65536 // max(row, 1)), *array.shape[1:])
-            group.create_dataset(
-                name, (0, *array.shape[1:]), dtype, maxshape=(None, *array.shape[1:]), chunks=chunk
-            )
+            group.create_dataset(name, (0, *array.shape[1:]), dtype, maxshape=(None, *array.shape[1:]), chunks=chunk)
             self._hashes[group.name, name] = hashlib.sha256()
         data = group[name]
         if data.shape[1:] != array.shape[1:]:
@@ -161,6 +164,9 @@ class DataFile:
             raise self._bad("is no HDF5 file, or a truncated or damaged one", "prepare it again") from None
         try:
             self._check()
+        except (OSError, RuntimeError, KeyError, TypeError, AttributeError):
+            self._file.close()
+            raise self._bad("is damaged", "prepare it again") from None
         except BaseException:
             self._file.close()
             raise
@@ -177,8 +183,11 @@ class DataFile:
         if missing:
             raise self._bad(f"lacks the attributes {', '.join(missing)}", "prepare it again")
         self.name = str(attributes["name"])
-        self.classes = json.loads(attributes["classes"])
-        self.value_range = tuple(float(v) for v in attributes["value_range"])
+        try:
+            self.classes = [str(name) for name in json.loads(attributes["classes"])]
+            self.value_range = tuple(float(v) for v in attributes["value_range"])
+        except ValueError:
+            raise self._bad("has classes or a value range that cannot be read", "prepare it again") from None
         self.sizes, self.shape = {}, None
         for split in SPLITS:
             self.sizes[split] = self._check_split(split) if split in self._file else 0
@@ -186,7 +195,9 @@ class DataFile:
             raise self._bad("holds no rows", "prepare it again")
 
     def _check_split(self, split):
-        group = self._file[split]
+        group = self._file[split] if isinstance(self._file.get(split, getlink=True), h5py.HardLink) else None
+        if not isinstance(group, h5py.Group):
+            raise self._bad(f"has no group {split} of its own", "prepare it again")
         rows = None
         for name in ("images", "masks", *INDEX):
             data = self._array(group, split, name)
@@ -237,6 +248,14 @@ class DataFile:
         """The file attributes; `sources` decoded."""
         values = {name: self._file.attrs[name] for name in ATTRIBUTES}
         return {**values, "classes": self.classes, "sources": json.loads(values["sources"])}
+
+    def fingerprint(self):
+        """One SHA-256 for all arrays, from those stored with them."""
+        digest = hashlib.sha256()
+        for split, rows in self.sizes.items():
+            for name in ("images", "masks", *INDEX) if rows else ():
+                digest.update(f"{split}/{name} {self._file[split][name].attrs.get('sha256')}\n".encode())
+        return digest.hexdigest()
 
     def verify(self):
         """Compare every array with its SHA-256 and every label with the classes; raises ValueError."""

@@ -67,9 +67,7 @@ def prepare(config, progress=iter):
                 label = (label > 0).astype(np.uint8)
             box = centred_box(image.shape[:2], padded)
             images, masks = (pad(np.moveaxis(a, 2, 0), padded, box) for a in (image, label))
-            writer.add(
-                split[head_of(case)], case, images[..., None], masks, box=box, spacing=spacing[:2]
-            )
+            writer.add(split[head_of(case)], case, images[..., None], masks, box=box, spacing=spacing[:2])
     return config.out
 
 
@@ -93,7 +91,9 @@ def list_pairs(root):
     for image, label in named:
         image, label = (_inside(root, listing, name) for name in (image, label))
         if not image.is_file():
-            raise FileNotFoundError(f"{image} does not exist, but dataset.json lists it. Expected the image; get it again.")
+            raise FileNotFoundError(
+                f"{image} does not exist, but dataset.json lists it. Expected the image; get it again."
+            )
         if label is None or not label.is_file():
             raise FileNotFoundError(
                 f"{image} has no mask{f' ({label} does not exist)' if label else ''}. Expected one in labelsTr; add it "
@@ -124,8 +124,7 @@ def read_pair(image_path, label_path):
     label, _ = read_volume(label_path)
     if image.shape != label.shape:
         raise ValueError(
-            f"{image_path} has shape {image.shape} and its mask {label.shape}. Expected equal shapes; "
-            "get both again."
+            f"{image_path} has shape {image.shape} and its mask {label.shape}. Expected equal shapes; get both again."
         )
     values = np.unique(label)
     if not np.isin(values, np.arange(LABELS)).all():

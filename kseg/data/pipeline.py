@@ -44,7 +44,8 @@ def load(
 
 
 def _from_memory(data, split, batch_size, shuffle, seed, drop_remainder):
-    images, masks = (tf.constant(array) for array in data.read(split))
+    with tf.device("CPU"):
+        images, masks = (tf.constant(array) for array in data.read(split))
     rows = tf.data.Dataset.range(data.sizes[split])
     if shuffle:
         rows = rows.shuffle(data.sizes[split], seed=seed, reshuffle_each_iteration=True)

@@ -1,5 +1,7 @@
 """Sets made from a seed, for which no file is needed."""
 
+import hashlib
+
 import numpy as np
 
 SIZES = {"train": 1000, "validation": 100, "test": 100}
@@ -54,6 +56,10 @@ class Toy:
             "command": f"kseg.data.open_data('toy', threshold={self.threshold}, seed={self.seed})",
             "sources": [], "split_rule": "independent draws", "seed": self.seed,
         }  # fmt: skip
+
+    def fingerprint(self):
+        """SHA-256 of what makes the set."""
+        return hashlib.sha256(self.attributes()["command"].encode()).hexdigest()
 
     def verify(self):
         """Nothing is stored, so nothing can be damaged."""

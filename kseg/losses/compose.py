@@ -134,8 +134,7 @@ class Sum(SegmentationLoss):
     def spec(self):
         """The sum as it is spelled, options left out."""
         return " + ".join(
-            loss.registered_name if weight == 1 else f"{weight:g}*{loss.registered_name}"
-            for weight, loss in self.terms
+            loss.registered_name if weight == 1 else f"{weight:g}*{loss.registered_name}" for weight, loss in self.terms
         )
 
     def call(self, y_true, y_pred, sample_weight=None):

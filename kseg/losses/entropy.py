@@ -75,8 +75,7 @@ def class_weights(weights, classes, dtype):
         return None
     if len(weights) != classes:
         raise ValueError(
-            f"class_weights={weights} has {len(weights)} values. Expected {classes}, one per class, "
-            "background first."
+            f"class_weights={weights} has {len(weights)} values. Expected {classes}, one per class, background first."
         )
     return tf.constant(weights, dtype)
 

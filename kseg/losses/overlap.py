@@ -49,9 +49,7 @@ class OverlapLoss(SegmentationLoss):
 
     def over_classes(self, loss, weights):
         """`[G]` from `[G, K]` and weights that broadcast to it; classes of weight 0 are left out."""
-        return tf.math.divide_no_nan(
-            tf.reduce_sum(weights * loss, axis=-1), tf.reduce_sum(weights, axis=-1)
-        )
+        return tf.math.divide_no_nan(tf.reduce_sum(weights * loss, axis=-1), tf.reduce_sum(weights, axis=-1))
 
     def values(self, pixels):
         y, p, weights = self._classes(pixels)

@@ -47,11 +47,10 @@ class Pixels:
 
     @cached_property
     def log_q(self):
-        if not self._from_logits:
-            return tf.math.log(1.0 - self._clipped)
-        if self.head == "sigmoid":
+        """log(1 - p) of sigmoid channels."""
+        if self._from_logits:
             return ops.log_one_minus(self._scores)
-        return tf.math.log(tf.maximum(-tf.math.expm1(self.log_p), CLIP))
+        return tf.math.log(1.0 - self._clipped)
 
     @cached_property
     def _clipped(self):
@@ -79,9 +78,7 @@ def prepare(y_true, y_pred, sample_weight, *, from_logits, head, ignore_class, l
     if label_smoothing:
         y = y * (1.0 - label_smoothing) + label_smoothing / (classes if head == "softmax" else 2)
     weight, image_weight = _weights(sample_weight, scores, dtype)
-    return Pixels(
-        y, scores, from_logits=from_logits, head=head, weight=weight, valid=valid, image_weight=image_weight
-    )
+    return Pixels(y, scores, from_logits=from_logits, head=head, weight=weight, valid=valid, image_weight=image_weight)
 
 
 def _resolve_head(head, classes):

@@ -11,7 +11,8 @@ def head_for(loss_head, classes, head="auto"):
     Args:
         loss_head: what the loss needs: "sigmoid", "softmax", or "auto" for either.
         classes: classes of the data, background included; at least 2.
-        head: the wish: "sigmoid", "softmax" or "auto". Auto follows the loss; where that takes either, softmax.
+        head: the wish: "sigmoid", "softmax" or "auto". Auto is one sigmoid channel for binary data and a loss
+            that needs it (`bce`), else softmax.
 
     Returns:
         (channels, "sigmoid" | "softmax"). Binary data under sigmoid get one channel.
@@ -26,6 +27,11 @@ def head_for(loss_head, classes, head="auto"):
         raise ValueError(
             f"head={head!r} does not fit a loss that needs a {loss_head} head. Expected head={loss_head!r} or "
             f"'auto'; to keep a {head} head take {other}."
+        )
+    if head == "auto" and loss_head == "sigmoid" and classes > 2:
+        raise ValueError(
+            f"a loss with 'bce' does not fit a softmax over {classes} classes. Expected 'cce' instead of 'bce', or "
+            "head='sigmoid' for each class against the rest."
         )
     activation = next((h for h in (head, loss_head) if h != "auto"), "softmax")
     return (1 if activation == "sigmoid" and classes == 2 else classes), activation

@@ -32,7 +32,7 @@ def plot_history(history, title=""):
     """
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     axes = figure.subplots(1, 2)
-    epochs = np.asarray(history["epoch"]) + 1
+    epochs = np.asarray(history["epoch"], int) + 1
     for axis, name, label in zip(axes, ("loss", "dice"), ("loss", "Dice, foreground"), strict=True):
         for key, text, style in ((name, "train", "--"), (f"val_{name}", "validation", "-")):
             if key in history:
@@ -100,8 +100,9 @@ def plot_balance(runs, title):
         norms, losses = axes[:, column]
         for name, colour in LOSS_COLOURS.items():
             if f"{name}_loss" in run.curves:
-                norms.plot(smooth(run.curves[f"{name}_grad"], NORM_WINDOW), color=colour)
-                losses.plot(smooth(run.curves[f"{name}_loss"], LOSS_WINDOW), color=colour)
+                style = _line_style(name, colour)
+                norms.plot(smooth(run.curves[f"{name}_grad"], NORM_WINDOW), **style)
+                losses.plot(smooth(run.curves[f"{name}_loss"], LOSS_WINDOW), **style)
         right = losses.twinx()
         right.plot(run.curves["accuracy_iteration"], run.curves["accuracy"], color="black")
         right.set(ylim=(0.9, 1.012), ylabel="validation accuracy")
@@ -115,8 +116,13 @@ def plot_balance(runs, title):
     return figure
 
 
+def _line_style(name, colour):
+    """The published losses solid and on top; the squared forms, which nearly coincide with them, below."""
+    return {"color": colour, "linestyle": ":" if "square" in name else "-", "zorder": 1.9 if "square" in name else 2}
+
+
 def _legends(norms, losses):
-    lines = [Line2D([], [], color=colour, label=name) for name, colour in LOSS_COLOURS.items()]
+    lines = [Line2D([], [], label=name, **_line_style(name, colour)) for name, colour in LOSS_COLOURS.items()]
     accuracy = Line2D([], [], color="black", label="accuracy (right axis)")
     norms.legend(handles=lines, loc="upper right", title="gradient norm of")
     losses.legend(handles=[*lines, accuracy], loc="center right", title="value of")

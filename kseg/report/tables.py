@@ -11,11 +11,11 @@ TITLES = {"dice": "Dice", "iou": "IoU", "accuracy": "accuracy"}
 
 def score_table(summary, title):
     """A rich table of `kseg.inference.summarise`: a row per class, mean and 95 % interval per ratio."""
-    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("class", no_wrap=True)
     for name in SHOWN:
         table.add_column(TITLES[name], no_wrap=True)
-    table.add_column("cases", justify="right")
+    table.add_column("cases", justify="right", no_wrap=True)
     without = 0
     for label, ratios in summary.items():
         without += ratios["dice"]["empty"]

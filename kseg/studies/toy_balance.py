@@ -156,10 +156,7 @@ def execute(config, console):
             result = run(config, lambda done: bar.update(task, completed=done))
         save_curves(result, folder / "curves.h5")
         foreground = round(100 * (1 - config.threshold), 2)
-        title = (
-            f"{foreground:g}% Foreground (seed {config.seed})\n"
-            f"{config.optimizer.upper()}, Batch Norm: {config.bn}"
-        )
+        title = f"{foreground:g}% Foreground (seed {config.seed})\n{config.optimizer.upper()}, Batch Norm: {config.bn}"
         report.save_figure(report.plot_balance([result], title), folder / "balance.png")
         folder.save(accuracy=result.accuracy, best_accuracy=result.best_accuracy)
     table = Table("quantity", *LOSSES, title="last iteration")

@@ -14,21 +14,30 @@ class KeepBest(keras.callbacks.Callback):
     Args:
         path: the `.keras` file; it loads without kseg.
         head: "sigmoid" or "softmax".
-        monitor: the metric, larger is better; nan counts as worst.
+        monitor: the metric, larger is better; nan counts as worst. Without validation, that of the training.
     """
 
     def __init__(self, path, head, monitor="val_dice"):
         super().__init__()
         self.path, self.head, self.monitor = path, head, monitor
-        self.best, self.epoch = None, None
+        self.best = None
 
     def on_epoch_end(self, epoch, logs=None):
-        value = float((logs or {}).get(self.monitor, math.nan))
-        value = -math.inf if math.isnan(value) else value
-        if self.best is None or value > self.best:
-            self.best, self.epoch = value, epoch
+        logs = logs or {}
+        value = float(logs.get(self.monitor, logs.get(self.monitor.removeprefix("val_"), math.nan)))
+        if self.best is None or math.isnan(self.best) or value > self.best:
+            self.best = value
             with atomic(self.path) as part:
                 with_probabilities(self.model, self.head).save(part)
+
+
+def best_epoch(values):
+    """Index of the epoch whose model `KeepBest` keeps: the first best value, the last if all are nan."""
+    best = 0
+    for epoch, value in enumerate(values):
+        if math.isnan(values[best]) or value > values[best]:
+            best = epoch
+    return best
 
 
 class KeepState(keras.callbacks.Callback):

@@ -62,7 +62,7 @@ class RunFolder:
             yield self
         except KeyboardInterrupt:
             self._end("interrupted")
-            raise
+            raise KeyboardInterrupt(f"what was done is kept in {self.path}") from None
         except Exception as error:
             self._end("failed")
             write_text(self.path / "error.txt", traceback.format_exc())

@@ -1,7 +1,6 @@
 """The main job: data, model, fit, scores, figures, one folder."""
 
 import csv
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from kseg import inference, losses, models, report
 from kseg.data import load, open_data
 from kseg.data.source import check_split
 from kseg.files import write_csv, write_json
-from kseg.training.callbacks import ShowProgress
+from kseg.training.callbacks import ShowProgress, best_epoch
 from kseg.training.fit import compile_model, fit
 from kseg.training.record import RunFolder, check_output, environment, seed_everything
 
@@ -56,13 +55,11 @@ def train(config, console):
         data.shape, channels, filters=config.filters, depth=config.depth, bn=config.bn,
         decoder=config.decoder, dropout=config.dropout,
     )  # fmt: skip
-    compile_model(
-        model, loss, optimizer=config.optimizer, learning_rate=config.learning_rate, jit=config.jit
-    )
+    compile_model(model, loss, optimizer=config.optimizer, learning_rate=config.learning_rate, jit=config.jit)
     loss(np.zeros((1, *data.shape[:2]), np.uint8), np.zeros((1, *data.shape[:2], channels), np.float32))
 
     facts = {
-        "data": {"name": data.name, "rows": dict(data.sizes), "shape": data.shape, "classes": list(data.classes)},
+        "data": _identity(data),
         "model": {"parameters": model.count_params(), "channels": channels, "head": head},
         "devices": environment(),
     }
@@ -75,22 +72,24 @@ def train(config, console):
             load(data, "validation", config.batch_size),
         )
         try:
-            history = fit(model, *batches, epochs=config.epochs, folder=folder.path, head=head, callbacks=[progress])
+            fit(model, *batches, epochs=config.epochs, folder=folder.path, head=head, callbacks=[progress])
         finally:
             progress.close()
-            data_history = read_history(folder / "history.csv")
-            if data_history["epoch"]:
-                report.save_figure(report.plot_history(data_history, config.command()), folder / "curves.png")
-        del history
+            history = read_history(folder / "history.csv")
+            if history["epoch"]:
+                report.save_figure(report.plot_history(history, f"{config.loss} on {data.name}"), folder / "curves.png")
         best = keras.saving.load_model(folder / "model.keras", compile=False)
         summary = evaluate_into(folder.path, best, data, "test", config.batch_size, console)
-        folder.save(best_epoch=1 + int(np.nanargmax(_or_worst(data_history["val_dice"]))), test=summary)
+        folder.save(best_epoch=1 + best_epoch(history["val_dice"]), test=summary)
     _closing(console, folder.path, summary, config, data.name)
-    return TrainResult(folder.path, data_history, summary)
+    return TrainResult(folder.path, history, summary)
 
 
-def _or_worst(values):
-    return [-math.inf if math.isnan(v) else v for v in values]
+def _identity(data):
+    return {
+        "name": data.name, "sha256": data.fingerprint(), "rows": dict(data.sizes), "shape": data.shape,
+        "classes": list(data.classes),
+    }  # fmt: skip
 
 
 def _plan(config, data, model, head, folder):
@@ -108,8 +107,10 @@ def _plan(config, data, model, head, folder):
 
 def _closing(console, folder, summary, config, name):
     console.print(report.score_table(summary, f"Test split of {name}: mean over cases (95 % interval)"))
-    console.print(f"Best model, record, curves and examples are in {folder}/", highlight=False)
-    console.print(f"Next: python scripts/evaluate.py {folder} {config.data} --split validation", highlight=False)
+    console.print(f"Best model, record, curves and examples are in {folder}/", highlight=False, soft_wrap=True)
+    console.print(
+        f"Next: python scripts/evaluate.py {folder} {config.data} --split validation", highlight=False, soft_wrap=True
+    )
 
 
 def read_history(path):
@@ -128,9 +129,7 @@ def evaluate_into(folder, model, data, split, batch_size, console, threshold=0.5
     def progress(blocks):
         return track(blocks, "scoring", console=console, transient=True, disable=not console.is_terminal)
 
-    cases = inference.score_cases(
-        model, data, split, threshold=threshold, batch_size=batch_size, progress=progress
-    )
+    cases = inference.score_cases(model, data, split, threshold=threshold, batch_size=batch_size, progress=progress)
     summary = inference.summarise(cases, data.classes)
     write_csv(folder / "cases.csv", inference.case_rows(cases, data.classes))
     write_json(folder / "summary.json", {"data": data.name, "split": split, "cases": len(cases), "classes": summary})
@@ -164,12 +163,13 @@ def evaluate(config, console):
         data.verify()
     model = inference.load_model(config.model)
     inference.check_fit(model, data)
-    folder = RunFolder(config, data={"name": data.name, "rows": dict(data.sizes)}, devices=environment())
+    folder = RunFolder(config, data=_identity(data), devices=environment())
     with folder.running():
-        summary = evaluate_into(
-            folder.path, model, data, config.split, config.batch_size, console, config.threshold
-        )
+        summary = evaluate_into(folder.path, model, data, config.split, config.batch_size, console, config.threshold)
         folder.save(summary=summary)
-    console.print(report.score_table(summary, f"{config.split.capitalize()} split of {data.name}: mean over cases (95 % interval)"))
-    console.print(f"Scores per case are in {folder / 'cases.csv'}, examples in {folder / 'examples.png'}", highlight=False)
+    title = f"{config.split.capitalize()} split of {data.name}: mean over cases (95 % interval)"
+    console.print(report.score_table(summary, title))
+    console.print(
+        f"Scores per case are in {folder / 'cases.csv'}, examples in {folder / 'examples.png'}", soft_wrap=True
+    )
     return summary
