@@ -95,6 +95,8 @@ class Train(_Command):
     """refuse operations that differ from run to run (slower)"""
     jit: bool = False
     """compile the train step with XLA"""
+    tensorboard: bool = False
+    """also write TensorBoard logs to the run folder (pip install 'kseg[tensorboard]')"""
     output: Path | None = None
     """run folder; by default the next free runs/NAME-N"""
     overwrite: bool = False

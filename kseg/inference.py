@@ -1,5 +1,6 @@
 """From a trained model to masks and scores: predict, put slices together again, score per case."""
 
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,8 +107,8 @@ def check_fit(model, data):
 def cases_of(index):
     """Iterate over (case, rows as a slice) of a split's index, whose rows are sorted by case."""
     names = index["case"]
-    starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]) if len(names) else []
-    for start, stop in zip(starts, [*starts[1:], len(names)], strict=True):
+    edges = np.flatnonzero(np.r_[True, names[1:] != names[:-1], True]) if len(names) else []
+    for start, stop in itertools.pairwise(edges):
         yield str(names[start]), slice(int(start), int(stop))
 
 

@@ -3,8 +3,9 @@
 Only `load` imports TensorFlow, on first use.
 """
 
-from kseg.data.hdf5 import DataFile, Writer
+from kseg.data.hdf5 import DataFile
 from kseg.data.source import BUILT_IN, open_data
+from kseg.data.writer import Writer
 
 __all__ = ["BUILT_IN", "DataFile", "Writer", "load", "open_data"]
 

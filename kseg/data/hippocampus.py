@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kseg.data.hdf5 import Writer
 from kseg.data.nifti import read_volume
 from kseg.data.recipe import centred_box, pad, scale, source_entry, split_groups
+from kseg.data.writer import Writer
 
 CLASSES = {"binary": ["background", "hippocampus"], "all": ["background", "anterior", "posterior"]}
 LABELS = 3

@@ -85,16 +85,16 @@ class OverlapLoss(SegmentationLoss):
         empty = self.options["empty"]
         if empty == "smooth":
             return loss, weights
-        present = sums.truth > 0
+        absent = sums.truth <= 0  # false for nan, the mark of a label outside the classes
         if empty == "skip":
-            return loss, tf.where(present, weights, tf.zeros_like(weights))
+            return loss, tf.where(absent, tf.zeros_like(weights), weights)
         if empty == "penalise_fp":
             ones = tf.ones_like(p)
             mean = overlap_sums(ones, p, weight, per_image=self.options["per_image"])
             instead = ops.safe_ratio(mean.prediction, mean.truth, empty=0.0)
         else:
             instead = tf.ones_like(loss) if empty == "one" else tf.zeros_like(loss)
-        return tf.where(present, loss, instead), weights
+        return tf.where(absent, instead, loss), weights
 
 
 class _DiceFamily(OverlapLoss):

@@ -61,7 +61,10 @@ class ConfusionMetric(keras.metrics.Metric):
             counted = y_true != self.ignore_class
             weight = tf.where(counted, weight, tf.zeros_like(weight))
             y_true = tf.where(counted, y_true, tf.zeros_like(y_true))
-        matrix = tf.math.confusion_matrix(
+        known = (y_true >= 0) & (y_true < classes)  # a label outside the classes makes every score nan
+        unknown = tf.where(tf.reduce_all(known), tf.constant(0.0, tf.float64), float("nan"))
+        y_true = tf.where(known, y_true, tf.zeros_like(y_true))
+        matrix = unknown + tf.math.confusion_matrix(
             *(tf.reshape(t, [-1]) for t in (y_true, self._decide(y_pred))),
             num_classes=classes, weights=tf.reshape(weight, [-1]), dtype=tf.float64,
         )  # fmt: skip

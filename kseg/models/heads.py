@@ -50,4 +50,4 @@ def with_probabilities(model, head):
     if head == "softmax" and model.output_shape[-1] == 1:
         raise ValueError("A softmax over one channel is always 1. Expected head='sigmoid' for one channel.")
     layer = keras.layers.Activation(head, dtype="float32", name="probabilities")
-    return keras.Model(model.inputs, layer(model.output), name=model.name)
+    return keras.Model(model.input, layer(model.output), name=model.name)

@@ -39,9 +39,9 @@ def overlap_sums(y, p, weight=None, *, squared=False, per_image=False):
 
 def safe_ratio(numerator, denominator, empty=1.0):
     """numerator / denominator, and `empty` with gradient zero where the denominator is zero."""
-    filled = denominator > 0
-    ratio = numerator / tf.where(filled, denominator, tf.ones_like(denominator))
-    return tf.where(filled, ratio, tf.cast(empty, ratio.dtype))
+    nothing = denominator <= 0  # false for nan, which must not pass for an empty class
+    ratio = numerator / tf.where(nothing, tf.ones_like(denominator), denominator)
+    return tf.where(nothing, tf.cast(empty, ratio.dtype), ratio)
 
 
 def dice_score(sums, smooth):

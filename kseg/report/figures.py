@@ -111,7 +111,7 @@ def plot_balance(runs, title):
         norms.grid(axis="y")
         right.grid(axis="y")
         if column == len(runs) - 1:
-            _legends(norms, losses)
+            _legends(norms, losses, [name for name in LOSS_COLOURS if f"{name}_loss" in run.curves])
     figure.suptitle(title)
     return figure
 
@@ -121,8 +121,8 @@ def _line_style(name, colour):
     return {"color": colour, "linestyle": ":" if "square" in name else "-", "zorder": 1.9 if "square" in name else 2}
 
 
-def _legends(norms, losses):
-    lines = [Line2D([], [], label=name, **_line_style(name, colour)) for name, colour in LOSS_COLOURS.items()]
+def _legends(norms, losses, names):
+    lines = [Line2D([], [], label=name, **_line_style(name, LOSS_COLOURS[name])) for name in names]
     accuracy = Line2D([], [], color="black", label="accuracy (right axis)")
     norms.legend(handles=lines, loc="upper right", title="gradient norm of")
     losses.legend(handles=[*lines, accuracy], loc="center right", title="value of")

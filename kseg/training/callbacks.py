@@ -4,8 +4,20 @@ import math
 
 import keras
 
-from kseg.files import atomic, write_json
+from kseg.files import atomic, write_csv, write_json
 from kseg.models import with_probabilities
+
+
+class KeepHistory(keras.callbacks.Callback):
+    """Write one row per epoch to a CSV file, whole after each; no file stays open when training breaks off."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.rows = path, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.rows.append({"epoch": epoch, **{name: float(value) for name, value in (logs or {}).items()}})
+        write_csv(self.path, self.rows)
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -44,7 +56,7 @@ class KeepState(keras.callbacks.Callback):
     """Save the compiled model with its optimiser after each epoch, to go on from there.
 
     Args:
-        folder: gets `last.keras` (needs `import kseg.losses` to load) and `progress.json`.
+        folder: gets `last.keras` (needs `import kseg.training` to load) and `progress.json`.
     """
 
     def __init__(self, folder):
@@ -59,14 +71,14 @@ class KeepState(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Raise FloatingPointError at the end of an epoch whose loss is not finite."""
+    """Raise FloatingPointError at the end of an epoch whose loss, or that of validation, is not finite."""
 
     def on_epoch_end(self, epoch, logs=None):
-        loss = float((logs or {}).get("loss", 0.0))
-        if not math.isfinite(loss):
+        losses = [float((logs or {}).get(name, 0.0)) for name in ("loss", "val_loss")]
+        if not all(map(math.isfinite, losses)):
             raise FloatingPointError(
-                f"the loss is {loss} in epoch {epoch + 1}. Expected a finite loss; lower the learning rate, or "
-                "check the labels: a class id outside the classes gives nan."
+                f"the loss is {losses[0]}, that of validation {losses[1]}, in epoch {epoch + 1}. Expected finite "
+                "losses; lower the learning rate, or check the labels: a class id outside the classes gives nan."
             )
 
 

@@ -4,7 +4,8 @@ import keras
 
 from kseg import losses
 from kseg.metrics import DiceScore
-from kseg.training.callbacks import KeepBest, KeepState, StopOnNaN
+from kseg.models import with_probabilities
+from kseg.training.callbacks import KeepBest, KeepHistory, KeepState, StopOnNaN
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD,
@@ -29,7 +30,7 @@ def compile_model(model, loss, *, optimizer="adam", learning_rate=1e-3, jit=Fals
     model.compile(optimizer, loss=loss, metrics=[DiceScore(from_logits=True)], jit_compile=jit)
 
 
-def fit(model, train, validation, *, epochs, folder=None, head="softmax", callbacks=()):
+def fit(model, train, validation, *, epochs, folder=None, head="auto", callbacks=()):
     """Train a compiled model and keep the best.
 
     Args:
@@ -37,7 +38,7 @@ def fit(model, train, validation, *, epochs, folder=None, head="softmax", callba
         train, validation: `tf.data` batches of (images, masks).
         epochs: passes over `train`.
         folder: a Path; gets history.csv, model.keras (best by `val_dice`) and state/. None keeps nothing.
-        head: last activation of the saved model.
+        head: last activation of the saved model: "sigmoid", "softmax", or "auto": sigmoid for one channel.
         callbacks: further Keras callbacks.
 
     Returns:
@@ -46,13 +47,12 @@ def fit(model, train, validation, *, epochs, folder=None, head="softmax", callba
     Raises:
         FloatingPointError: the loss became nan or infinite.
     """
-    keep = [StopOnNaN()]
+    log, keep = [], []
     if folder is not None:
-        keep += [
-            keras.callbacks.CSVLogger(folder / "history.csv"),
-            KeepBest(folder / "model.keras", head),
-            KeepState(folder / "state"),
-        ]
-    return model.fit(
-        train, validation_data=validation, epochs=epochs, callbacks=[*keep, *callbacks], verbose=0, shuffle=False
-    )
+        if head == "auto":
+            head = "sigmoid" if model.output_shape[-1] == 1 else "softmax"
+        with_probabilities(model, head)  # refuses a head that does not fit before an epoch is spent
+        log = [KeepHistory(folder / "history.csv")]
+        keep = [KeepBest(folder / "model.keras", head), KeepState(folder / "state")]
+    callbacks = [*log, StopOnNaN(), *keep, *callbacks]
+    return model.fit(train, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0, shuffle=False)

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -43,6 +44,7 @@ def train(config, console):
         RunFailed: the run began and failed.
     """
     check_output(config)
+    _check_tensorboard(config)
     data = open_data(config.data)
     for split in ("train", "validation", "test"):
         check_split(data, split)
@@ -66,13 +68,14 @@ def train(config, console):
     folder = RunFolder(config, **facts)
     console.print(report.fields_table(_plan(config, data, model, head, folder)))
     progress = ShowProgress(console)
+    callbacks = [progress, *([keras.callbacks.TensorBoard(folder / "logs")] if config.tensorboard else [])]
     with folder.running():
         batches = (
             load(data, "train", config.batch_size, seed=config.seed),
             load(data, "validation", config.batch_size),
         )
         try:
-            fit(model, *batches, epochs=config.epochs, folder=folder.path, head=head, callbacks=[progress])
+            fit(model, *batches, epochs=config.epochs, folder=folder.path, head=head, callbacks=callbacks)
         finally:
             progress.close()
             history = read_history(folder / "history.csv")
@@ -83,6 +86,13 @@ def train(config, console):
         folder.save(best_epoch=1 + best_epoch(history["val_dice"]), test=summary)
     _closing(console, folder.path, summary, config, data.name)
     return TrainResult(folder.path, history, summary)
+
+
+def _check_tensorboard(config):
+    if config.tensorboard and find_spec("tensorboard") is None:
+        raise ValueError(
+            "--tensorboard needs a package that is missing. Expected tensorboard; pip install 'kseg[tensorboard]'."
+        )
 
 
 def _identity(data):
@@ -99,8 +109,8 @@ def _plan(config, data, model, head, folder):
         "classes": ", ".join(data.classes),
         "model": f"U-Net, {model.count_params():,} parameters, {head} head, "
         f"{'batch normalisation' if config.bn else 'no batch normalisation'}",
-        "training": f"{config.loss}, {config.optimizer} at {config.learning_rate:g}, {config.epochs} epochs, "
-        f"batches of {config.batch_size}, seed {config.seed}",
+        "training": f"{config.loss}, {config.optimizer} at {config.learning_rate:g}, "
+        f"{config.epochs} epoch{'s' * (config.epochs > 1)}, batches of {config.batch_size}, seed {config.seed}",
         "folder": folder.path,
     }
 

@@ -86,15 +86,20 @@ def test_what_was_written_is_read_again(path):
 def test_bytes_are_read_with_their_scale(tmp_path):
     path = tmp_path / "bytes.h5"
     images = np.arange(30, dtype=np.uint8).reshape(1, 6, 5, 1)
-    with Writer(path, **ATTRIBUTES) as writer:
+    with Writer(path, **ATTRIBUTES, scale=1 / 255) as writer:
         writer.add("train", "a", images, np.zeros((1, 6, 5), np.uint8))
-    with change(path) as file:
-        file["train/images"].attrs["scale"] = 1 / 255
     with DataFile(path) as data:
         read = data.read("train")[0]
         data.verify()
     assert read.dtype == np.float32
     np.testing.assert_allclose(read, images / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("scale", "dtype"), [(None, np.uint8), (1 / 255, np.float32), (None, np.float64)])
+def test_pixels_of_a_type_that_does_not_fit_the_scale_are_refused(tmp_path, scale, dtype):
+    with pytest.raises(ValueError, match="Expected"), Writer(tmp_path / "a.h5", **ATTRIBUTES, scale=scale) as writer:
+        writer.add("train", "a", np.zeros((1, 6, 5, 1), dtype), np.zeros((1, 6, 5), np.uint8))
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_left_after_an_error(tmp_path):
@@ -134,8 +139,8 @@ def test_an_existing_file_is_replaced_only_when_told(path):
     ("second", "words"),
     [
         (("train", "a"), "order"),
-        (("train", "b"), "b comes after b"),
-        (("test", "b"), "b"),
+        (("train", "b"), "b comes twice"),
+        (("test", "b"), "b comes twice"),
     ],
     ids=["descending", "twice", "in two splits"],
 )

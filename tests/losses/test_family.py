@@ -1,0 +1,217 @@
+import keras
+import numpy as np
+import pytest
+import reference
+import tensorflow as tf
+
+import kseg.losses as L
+
+# Options that tell apart what symmetric defaults would not.
+OPTIONS = {
+    "focal": {"gamma": 1.5},
+    "dice": {"smooth": [0.3, 0.7]},
+    "dicefg": {"smooth": [0.3, 0.7]},
+    "jaccard": {"smooth": [0.3, 0.7]},
+    "tversky": {"fp_weight": 0.2, "fn_weight": 0.9},
+    "focal_tversky": {"fp_weight": 0.2, "fn_weight": 0.9, "exponent": 1.3},
+    "dice_bce": {"dice_weight": 0.6, "bce_weight": 1.7},
+}
+SHAPES = {"2-D": (2, 3, 4), "3-D": (3, 2, 3, 2)}
+SOFTMAX_ONLY = ("cce", "weighted_cce")
+CASES = [(name, k) for name in L.names() for k in (1, 3) if not (k == 1 and name in SOFTMAX_ONLY)]
+
+
+def options_of(name, classes):
+    alpha = {"alpha": [0.2, 0.5, 0.9] if classes == 3 else 0.3} if name == "focal" else {}
+    return {**OPTIONS.get(name, {}), **alpha}
+
+
+def make(name, classes, /, **options):
+    return L.get(name, from_logits=True, **options_of(name, classes), **options)
+
+
+def draw(shape, classes):
+    rng = np.random.default_rng(classes)
+    return rng.integers(0, max(classes, 2), shape), 2 * rng.normal(size=(*shape, classes))
+
+
+def value_and_gradient(loss, y, scores):
+    scores = tf.convert_to_tensor(scores)
+    with tf.GradientTape() as tape:
+        tape.watch(scores)
+        value = loss(y, scores)
+    return value, tape.gradient(value, scores)
+
+
+@pytest.mark.parametrize(("name", "classes"), CASES)
+@pytest.mark.parametrize("rank", SHAPES)
+def test_value_and_gradient_equal_the_numpy_formula(name, classes, rank):
+    ids, logits = draw(SHAPES[rank], classes)
+    y, options = reference.one_hot(ids, classes), options_of(name, classes)
+
+    def expected(z):
+        return reference.loss(name, y, z, **options)
+
+    value, gradient = value_and_gradient(make(name, classes), ids, logits)
+    assert float(value) == pytest.approx(expected(logits), rel=1e-10)
+    np.testing.assert_allclose(gradient, reference.numeric_gradient(expected, logits), atol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "classes"), CASES)
+@pytest.mark.parametrize("per_image", [False, True])
+def test_class_weights_ignored_pixels_and_pixel_weights_equal_the_numpy_formula(name, classes, per_image):
+    ids, logits = draw(SHAPES["2-D"], classes)
+    rng = np.random.default_rng(7)
+    valid, weight = rng.integers(0, 2, ids.shape), rng.uniform(0.5, 2, ids.shape)
+    class_weights = [0.5, 2.0, 3.0][: max(classes, 2)]
+    expected = reference.loss(
+        name,
+        reference.one_hot(ids, classes),
+        logits,
+        class_weights=class_weights,
+        valid=valid,
+        weight=weight,
+        per_image=per_image,
+        **options_of(name, classes),
+    )
+    loss = make(name, classes, class_weights=class_weights, ignore_class=255, per_image=per_image)
+    assert float(loss(np.where(valid, ids, 255), logits, weight)) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize(("name", "classes"), CASES)
+def test_probabilities_give_the_value_of_their_logits(name, classes):
+    ids, logits = draw(SHAPES["2-D"], classes)
+    p = reference.probabilities(name, logits)
+    from_p = L.get(name, **options_of(name, classes))(ids, p)
+    assert float(from_p) == pytest.approx(float(make(name, classes)(ids, logits)), rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "classes"), CASES)
+def test_all_kinds_of_labels_give_one_value(name, classes):
+    ids, logits = draw(SHAPES["2-D"], classes)
+    loss = make(name, classes)
+    expected = float(loss(ids, logits))
+    one_hot = reference.one_hot(ids, classes)
+    kinds = [ids[..., None], ids.astype(np.uint8), one_hot, one_hot.astype(np.float32)]
+    if classes == 1:
+        kinds += [ids.astype(bool), ids.astype(np.float32)]
+    for labels in kinds:
+        assert float(loss(labels, logits)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "classes"), CASES)
+def test_function_and_class_agree(name, classes):
+    ids, logits = draw(SHAPES["2-D"], classes)
+    loss = make(name, classes, per_image=True)
+    function = getattr(L, {"dicefg": "dice_fg", "dicefg_square": "dice_fg_square"}.get(name, name))
+    values = function(ids, logits, from_logits=True, per_image=True, **options_of(name, classes))
+    assert values.shape == (2,)
+    assert float(np.mean(values)) == pytest.approx(float(loss(ids, logits)), rel=1e-12)
+
+
+def operations(graph):
+    definition = graph.as_graph_def()
+    nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
+    return {node.op for node in nodes}
+
+
+@pytest.mark.parametrize("name", L.names())
+def test_eager_graph_and_xla_agree(name):
+    loss, traces = make(name, 3), []
+
+    def step(y, scores):
+        traces.append(name)
+        return value_and_gradient(loss, y, scores)
+
+    sizes = [tf.TensorSpec([None] * 3, tf.int32), tf.TensorSpec([None, None, None, 3], tf.float32)]
+    graph = tf.function(step, input_signature=sizes)
+    for shape in (SHAPES["2-D"], (1, 5, 2)):
+        ids, logits = draw(shape, 3)
+        ids, logits = tf.constant(ids, tf.int32), tf.constant(logits, tf.float32)
+        eager = value_and_gradient(loss, ids, logits)
+        for ours, expected in zip(graph(ids, logits), eager, strict=True):
+            np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7)
+    assert len(traces) == 1, "a new size of image must not trace again"
+    found = operations(graph.get_concrete_function().graph)
+    assert found and not {op for op in found if "PyFunc" in op}
+    for ours, expected in zip(tf.function(step, jit_compile=True)(ids, logits), eager, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("name", "classes"), CASES)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_value_and_gradient_stay_finite_at_the_edges(name, classes, dtype):
+    signs = np.random.default_rng(1).choice([-1e4, 0, 1e4], (2, 3, 4, classes))
+    random = np.random.default_rng(2).integers(0, max(classes, 2), (2, 3, 4))
+    every = max(classes, 2) - 1
+    for ids in (random, np.zeros_like(random), np.full_like(random, every)):
+        for scores in (signs, np.full_like(signs, 1e4), np.full_like(signs, -1e4), np.zeros_like(signs)):
+            value, gradient = value_and_gradient(make(name, classes), ids, tf.cast(scores, dtype))
+            assert np.isfinite(float(value))
+            assert np.all(np.isfinite(tf.cast(gradient, tf.float32)))
+
+
+@pytest.mark.parametrize("name", L.names())
+def test_empty_and_full_masks_with_exact_probabilities_stay_finite(name):
+    for k in (0, 1):
+        ids = np.full((2, 3, 4), k)
+        for q in (0.0, 1.0):
+            p = np.broadcast_to(np.float32([1 - q, q]), (2, 3, 4, 2))
+            for smooth in ({}, {"smooth": 0}):
+                accepted = {key: v for key, v in smooth.items() if key in L.LOSSES.get(name).defaults}
+                value, gradient = value_and_gradient(L.get(name, **accepted), ids, p)
+                assert np.isfinite(float(value))
+                assert np.all(np.isfinite(gradient))
+
+
+@pytest.mark.parametrize("name", L.names())
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_scores_are_summed_in_float32(name, dtype):
+    ids = np.random.default_rng(0).integers(0, 2, (1, 64, 64))
+    scores = tf.cast(2 * np.random.default_rng(1).normal(size=(1, 64, 64, 2)), dtype)
+    value = L.get(name, from_logits=True)(ids, scores)
+    assert value.dtype == tf.float32
+    exact = reference.loss(name, reference.one_hot(ids, 2), tf.cast(scores, tf.float64).numpy())
+    assert float(value) == pytest.approx(exact, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", L.names())
+def test_round_trip_through_keras_config(name):
+    loss = make(
+        name, 3, class_weights=[1, 2, 3], ignore_class=255, label_smoothing=0.1, reduction="sum", name="mine"
+    )
+    ids, logits = draw(SHAPES["2-D"], 3)
+    ids[0, 0] = 255
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert type(again) is type(loss)
+    assert again.get_config() == loss.get_config()
+    assert again.name == "mine"
+    assert np.isfinite(float(again(ids, logits)))
+    assert float(again(ids, logits)) == float(loss(ids, logits))
+
+
+@pytest.mark.parametrize("name", L.names())
+def test_a_compiled_model_trains_saves_loads_and_goes_on(name, tmp_path):
+    ids, _ = draw(SHAPES["2-D"], 3)
+    images = np.random.default_rng(0).normal(size=(2, 3, 4, 2)).astype("float32")
+    inputs = keras.Input((3, 4, 2))
+    start = keras.initializers.RandomNormal(seed=0)
+    model = keras.Model(inputs, keras.layers.Conv2D(3, 1, kernel_initializer=start)(inputs))
+    model.compile(optimizer=keras.optimizers.SGD(0.1, momentum=0.9), loss=make(name, 3))
+    before = model.get_weights()
+    model.fit(images, ids, batch_size=2, verbose=0)
+    assert not np.allclose(before[0], model.get_weights()[0])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded.loss) is type(model.loss)
+    for each in (model, loaded):
+        each.fit(images, ids, batch_size=2, verbose=0)
+    for ours, theirs in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-8)
+
+
+def test_every_name_has_its_facts_and_docstring():
+    for name in L.names():
+        assert L.facts(name)["category"] in ("distribution", "region", "boundary", "topology", "compound")
+        assert L.facts(name)["source"]
+        assert "Source:" in L.LOSSES.get(name).__doc__

@@ -1,0 +1,190 @@
+"""Figures and tables hold what they should; files written hold no nan."""
+
+import csv
+import io
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex, to_rgb
+from rich.console import Console
+
+from kseg import files, report
+from kseg.report import figures
+
+NAMES = ("cce", "dicefg", "dice", "dicefg_square", "dice_square")
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("window", [1, 3, 11, 201])
+@pytest.mark.parametrize("length", [1, 5, 300])
+def test_smoothing_is_a_moving_average_with_edges_repeated(window, length):
+    values = np.random.default_rng(length).random(length)
+    half = min(window // 2, length - 1)  # a window wider than the curve is cut to it
+    expected = []
+    for i in range(length):
+        near = [values[min(max(j, 0), length - 1)] for j in range(i - half, i + half + 1)]
+        expected.append(sum(near) / len(near))
+    smoothed = figures.smooth(values, window)
+    assert smoothed.shape == (length,)
+    np.testing.assert_allclose(smoothed, expected, rtol=1e-12)
+
+
+def balance_run(loss, names=NAMES):
+    generator = np.random.default_rng(len(loss))
+    curves = {f"{name}_{kind}": generator.random(300) * 9 for name in names for kind in ("loss", "grad")}
+    curves |= {"accuracy": np.array([0.5, 0.95]), "accuracy_iteration": np.array([0, 250])}
+    return SimpleNamespace(config=SimpleNamespace(loss=loss), curves=curves)
+
+
+@pytest.fixture
+def balance():
+    return report.plot_balance([balance_run("cce"), balance_run("dice")], "5% Foreground")
+
+
+def colours(axis):
+    return [to_hex(line.get_color()) for line in axis.lines]
+
+
+def test_balance_figure_has_the_limits_of_the_document(balance):
+    """S1.14: norms 0 to 4, losses 0 to 1, accuracy 0.9 to 1.012, whatever the curves do."""
+    (cce_norms, dice_norms, cce_losses, dice_losses), rights = balance.axes[:4], balance.axes[4:]
+    for norms in (cce_norms, dice_norms):
+        assert norms.get_ylim() == (0, 4)
+    for losses in (cce_losses, dice_losses):
+        assert losses.get_ylim() == (0, 1)
+        assert losses.get_xlabel() == "iteration"
+    assert len(rights) == 2
+    for right in rights:
+        assert right.get_ylim() == (0.9, 1.012)
+    assert balance.get_suptitle() == "5% Foreground"
+    assert "cce" in cce_norms.get_title() and "dice" in dice_norms.get_title()
+
+
+def test_balance_figure_has_the_colours_of_the_document(balance):
+    expected = [to_hex(f"tab:{colour}") for colour in ("blue", "orange", "green")]
+    for axis in balance.axes[:4]:
+        assert colours(axis)[:3] == expected
+        assert len(set(colours(axis))) == 5
+    for right in balance.axes[4:]:
+        assert colours(right) == [to_hex("black")]
+
+
+def test_balance_figure_has_legends_in_the_last_column_only(balance):
+    cce_norms, dice_norms, cce_losses, dice_losses = balance.axes[:4]
+    assert cce_norms.get_legend() is None and cce_losses.get_legend() is None
+    for axis, extra in ((dice_norms, 0), (dice_losses, 1)):
+        labels = [text.get_text() for text in axis.get_legend().get_texts()]
+        assert labels[:5] == list(NAMES)
+        assert len(labels) == 5 + extra
+    assert "accuracy" in labels[-1]
+
+
+def test_balance_figure_draws_the_smoothed_curves():
+    run = balance_run("cce")
+    norms, losses, right = report.plot_balance([run], "").axes
+    for axis, kind, half in ((norms, "grad", 100), (losses, "loss", 5)):
+        values = run.curves[f"dicefg_{kind}"]
+        y = axis.lines[1].get_ydata()
+        assert y[150] == pytest.approx(values[150 - half : 150 + half + 1].mean())
+        assert y[0] == pytest.approx((half * values[0] + values[: half + 1].sum()) / (2 * half + 1))
+    np.testing.assert_array_equal(right.lines[0].get_xydata(), [[0, 0.5], [250, 0.95]])
+
+
+def test_balance_figure_of_the_published_three_losses_shows_no_others():
+    axes = report.plot_balance([balance_run("cce", NAMES[:3])], "").axes
+    assert len(axes[0].lines) == len(axes[1].lines) == 3
+    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == list(NAMES[:3])
+
+
+def test_history_figure_marks_the_best_epoch():
+    history = {"epoch": [0, 1, 2], "loss": [3, 2, 1], "dice": [0, 0.5, 0.6], "val_loss": [3, 2, 2]}
+    figure = report.plot_history({**history, "val_dice": [NAN, 0.8, 0.7]}, "a run")
+    loss, dice = figure.axes
+    np.testing.assert_array_equal(loss.lines[0].get_xydata(), [[1, 3], [2, 2], [3, 1]])
+    assert [text.get_text() for text in dice.get_legend().get_texts()] == ["train", "validation"]
+    assert (loss.get_xlabel(), loss.get_ylabel()) == ("epoch", "loss")
+    assert "Dice" in dice.get_ylabel()
+    assert "0.8000 at epoch 2" in dice.get_title()
+    assert figure.get_suptitle() == "a run"
+
+
+def test_history_figure_without_any_score_is_drawn(tmp_path):
+    history = {"epoch": [0], "loss": [NAN], "dice": [NAN], "val_loss": [NAN], "val_dice": [NAN]}
+    report.save_figure(report.plot_history(history), tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_examples_figure_shows_what_differs(tmp_path, channels):
+    images = np.random.default_rng(0).random((2, 4, 5, channels))
+    masks, guesses = np.zeros((2, 4, 5), np.uint8), np.zeros((2, 4, 5), np.uint8)
+    masks[0, 1, 2] = guesses[1, 3, 4] = 1
+    figure = report.plot_examples(images, masks, guesses, ["none", "disc"], ["a", "b"])
+    rows = np.array(figure.axes).reshape(2, 4)
+    white = [(np.asarray(row[3].images[0].get_array()) == 1).all(-1) for row in rows]
+    np.testing.assert_array_equal(white, masks != guesses)
+    true = np.asarray(rows[0, 1].images[0].get_array())
+    np.testing.assert_allclose(true[1, 2], to_rgb(figures.CLASS_COLOURS[0]))
+    assert true.sum() == pytest.approx(sum(to_rgb(figures.CLASS_COLOURS[0])))  # all else is black
+    np.testing.assert_allclose(np.squeeze(rows[1, 0].images[0].get_array()), np.squeeze(images[1]))
+    assert [row[0].get_ylabel() for row in rows] == ["a", "b"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["disc"]
+    report.save_figure(figure, tmp_path / "examples.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["examples.png"]
+
+
+def printed(table):
+    console = Console(file=io.StringIO(), width=100)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_score_table_shows_means_intervals_and_what_is_undefined():
+    score = {"mean": 0.81234, "low": 0.7, "high": 0.9, "cases": 9, "empty": 0}
+    single = {**score, "low": NAN, "high": NAN}
+    none = {"mean": NAN, "low": NAN, "high": NAN, "cases": 0, "empty": 9}
+    rows = {"whole": score, "single": single, "absent": none}
+    text = printed(
+        report.score_table({label: dict.fromkeys(("dice", "iou", "accuracy"), s) for label, s in rows.items()}, "Test")
+    )
+    lines = {label: next(line for line in text.splitlines() if label in line) for label in rows}
+    assert "0.812 (.700-.900)" in lines["whole"]
+    assert "0.812" in lines["single"] and "nan" not in text
+    assert "undefined" in lines["absent"]
+    assert "9 scores are undefined" in text
+
+
+def test_fields_table_shows_every_field():
+    text = printed(report.fields_table({"data": "toy", "epochs": 3}))
+    assert [line.split() for line in text.splitlines()] == [["data", "toy"], ["epochs", "3"]]
+
+
+def test_csv_leaves_nan_empty(tmp_path):
+    rows = [{"case": "a", "dice": 0.5}, {"case": "b, or c", "dice": NAN}]
+    files.write_csv(tmp_path / "cases.csv", rows)
+    with open(tmp_path / "cases.csv", newline="") as file:
+        assert list(csv.DictReader(file)) == [{"case": "a", "dice": "0.5"}, {"case": "b, or c", "dice": ""}]
+
+
+def test_json_is_strict(tmp_path):
+    value = {"nan": NAN, "inf": [math.inf, 1.5], "numpy": np.float32(NAN), "array": np.array([1, 2]), "path": tmp_path}
+    files.write_json(tmp_path / "facts.json", value)
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    read = json.loads((tmp_path / "facts.json").read_text(), parse_constant=refuse)
+    assert read == {"nan": None, "inf": [None, 1.5], "numpy": None, "array": [1, 2], "path": str(tmp_path)}
+
+
+def test_files_appear_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "note.txt"
+    files.write_text(path, "first")
+    with pytest.raises(ZeroDivisionError), files.atomic(path) as part:
+        part.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]

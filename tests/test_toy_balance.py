@@ -1,0 +1,178 @@
+"""The toy study of class balance (S1.8 to S1.13)."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kseg.cli import main
+from kseg.configs import ToyBalance
+from kseg.models import toy_net
+from kseg.studies import toy_balance
+
+LOSSES = ("cce", "dice", "dicefg", "dice_square", "dicefg_square")
+
+
+def first_batch(config):
+    images, labels = toy_balance.draw(config.seed, 0, config.batch_size, config.threshold)
+    return images.numpy(), labels.numpy()
+
+
+def formulas(p, y):
+    """S1.2 to S1.5 in float64, from probabilities and one-hot labels `[B, H, W, 2]`."""
+    p, y = p.astype(np.float64), y.astype(np.float64)
+    axes = (0, 1, 2)
+    shared = 2 * (p * y).sum(axes) + 1e-7
+    plain = 1 - shared / (p.sum(axes) + y.sum(axes) + 1e-7)
+    square = 1 - shared / ((p**2).sum(axes) + (y**2).sum(axes) + 1e-7)
+    cce = -(y * np.log(np.clip(p, 1e-7, 1 - 1e-7))).sum(-1).mean()
+    return {
+        "cce": cce, "dice": plain.mean(), "dicefg": plain[1], "dice_square": square.mean(),
+        "dicefg_square": square[1],
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def long_run():
+    """Cross-entropy, Adam and batch normalisation on balanced classes."""
+    return toy_balance.run(ToyBalance(threshold=0.5, loss="cce", iterations=1502))
+
+
+def test_curves_have_one_value_an_iteration(long_run):
+    names = {f"{loss}_{kind}" for loss in LOSSES for kind in ("loss", "grad")}
+    assert set(long_run.curves) == names | {"accuracy", "accuracy_iteration"}
+    for name in names:
+        assert long_run.curves[name].shape == (1502,)
+        assert np.isfinite(long_run.curves[name]).all()
+        assert (long_run.curves[name] >= 0).all()
+
+
+def test_accuracy_is_taken_every_250_iterations_and_at_the_end(long_run):
+    expected = [0, 250, 500, 750, 1000, 1250, 1500, 1501]
+    assert long_run.curves["accuracy_iteration"].tolist() == expected
+    assert long_run.curves["accuracy"].shape == (8,)
+    assert long_run.accuracy == long_run.curves["accuracy"][-1]
+    assert long_run.best_accuracy == max(long_run.curves["accuracy"])
+
+
+def test_balanced_classes_are_learned(long_run):
+    assert long_run.accuracy > 0.95
+    assert long_run.curves["cce_loss"][-100:].mean() < 0.5 * long_run.curves["cce_loss"][:100].mean()
+
+
+def test_the_published_length_gives_41_accuracies():
+    stretches = toy_balance._stretches(10001)
+    assert [stop - 1 for _, stop in stretches] == list(range(0, 10001, 250))
+    assert [i for start, stop in stretches for i in range(start, stop)] == list(range(10001))
+
+
+@pytest.mark.parametrize("bn", [False, True])
+def test_first_losses_are_those_of_the_formulas(bn):
+    config = ToyBalance(threshold=0.95, loss="dice", bn=bn, iterations=1, batch_size=3, seed=4)
+    curves = toy_balance.run(config).curves
+    images, labels = first_batch(config)
+    logits = toy_net(bn, seed=4)(images, training=True).numpy().astype(np.float64)
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    for name, expected in formulas(p, labels).items():
+        assert curves[f"{name}_loss"][0] == pytest.approx(expected, rel=1e-5), name
+
+
+@pytest.mark.parametrize("bn", [False, True])
+def test_first_gradient_norms_are_those_of_a_tape(bn):
+    config = ToyBalance(threshold=0.5, bn=bn, iterations=1, seed=1)
+    curves = toy_balance.run(config).curves
+    images, labels = first_batch(config)
+    model = toy_net(bn, seed=1)
+    axes = (0, 1, 2)
+    with tf.GradientTape(persistent=True) as tape:
+        p = tf.nn.softmax(model(images, training=True))
+        cce = -tf.reduce_mean(tf.reduce_sum(labels * tf.math.log(p), -1))
+        shared, truth = 2 * tf.reduce_sum(p * labels, axes), tf.reduce_sum(labels, axes)
+        dice = 1 - shared / (tf.reduce_sum(p, axes) + truth)
+        square = 1 - shared / (tf.reduce_sum(p * p, axes) + truth)
+        values = {
+            "cce": cce, "dice": tf.reduce_mean(dice), "dicefg": dice[1], "dice_square": tf.reduce_mean(square),
+            "dicefg_square": square[1],
+        }  # fmt: skip
+    for name, value in values.items():
+        gradients = tape.gradient(value, model.trainable_variables)
+        norm = np.sqrt(sum(np.sum(g.numpy().astype(np.float64) ** 2) for g in gradients))
+        assert curves[f"{name}_grad"][0] == pytest.approx(norm, rel=1e-4), name
+
+
+@pytest.mark.parametrize("loss", ["cce", "dicefg"])
+def test_the_named_loss_is_the_one_trained_with(loss):
+    """One step of plain gradient descent by hand gives the losses of the second iteration."""
+    config = ToyBalance(threshold=0.5, loss=loss, bn=False, optimizer="sgd", learning_rate=0.5, iterations=2)
+    curves = toy_balance.run(config).curves
+    images, labels = first_batch(config)
+    model = toy_net(False, seed=0)
+    with tf.GradientTape() as tape:
+        p = tf.nn.softmax(model(images, training=True))
+        shared, both = tf.reduce_sum(p * labels, (0, 1, 2)), tf.reduce_sum(p + labels, (0, 1, 2))
+        cce = -tf.reduce_mean(tf.reduce_sum(labels * tf.math.log(p), -1))
+        value = cce if loss == "cce" else 1 - 2 * shared[1] / both[1]
+    for weight, gradient in zip(
+        model.trainable_variables, tape.gradient(value, model.trainable_variables), strict=True
+    ):
+        weight.assign_sub(0.5 * gradient)
+    images, labels = (part.numpy() for part in toy_balance.draw(0, 1, 2, 0.5))
+    p = tf.nn.softmax(model(images)).numpy()
+    for name, expected in formulas(p, labels).items():
+        assert curves[f"{name}_loss"][1] == pytest.approx(expected, rel=1e-4), name
+
+
+def test_seeds_repeat_and_differ():
+    runs = [toy_balance.run(ToyBalance(iterations=4, seed=seed)).curves for seed in (3, 3, 5)]
+    for name in runs[0]:
+        np.testing.assert_array_equal(runs[0][name], runs[1][name])
+    assert runs[0]["cce_loss"][0] != runs[2]["cce_loss"][0]
+
+
+def test_batches_are_fresh_uniform_noise_above_a_threshold():
+    images, labels = (part.numpy() for part in toy_balance.draw(0, 5, 100, 0.95))
+    assert images.shape == (100, 32, 32, 1) and labels.shape == (100, 32, 32, 2)
+    assert images.min() >= 0 and images.max() < 1
+    np.testing.assert_array_equal(labels[..., 1], images[..., 0] > np.float32(0.95))
+    np.testing.assert_array_equal(labels.sum(-1), 1)
+    assert abs(labels[..., 1].mean() - 0.05) <= 0.002  # S1.8
+    again, other = (toy_balance.draw(0, i, 100, 0.95)[0].numpy() for i in (5, 6))
+    np.testing.assert_array_equal(again, images)
+    assert not np.array_equal(other, images)
+
+
+def test_pixels_at_the_threshold_are_background():
+    threshold = float(toy_balance.draw(0, 0, 1, 0.5)[0][0, 3, 4, 0])
+    labels = toy_balance.draw(0, 0, 1, threshold)[1].numpy()
+    np.testing.assert_array_equal(labels[0, 3, 4], [1, 0])
+
+
+@pytest.fixture
+def finished(tmp_path, capfd):
+    """The folder of a short run by the command line, and what was printed."""
+    folder = tmp_path / "toy"
+    words = ["--iterations", "252", "--threshold", "0.8", "--loss", "cce", "--output", str(folder)]
+    assert main("toy_balance", words) == 0
+    return folder, capfd.readouterr().out
+
+
+def test_the_last_line_is_the_accuracy(finished):
+    folder, out = finished
+    accuracy = json.loads((folder / "record.json").read_text())["accuracy"]
+    assert out.splitlines()[-1] == f"accuracy {accuracy:.4f}"
+    assert 0 < accuracy < 1
+
+
+def test_curves_and_figure_are_kept(finished):
+    folder, _ = finished
+    assert {path.name for path in folder.iterdir()} == {"curves.h5", "balance.png", "record.json"}
+    assert (folder / "balance.png").read_bytes().startswith(b"\x89PNG")
+    with h5py.File(folder / "curves.h5") as file:
+        assert set(file) == {f"{n}_{k}" for n in LOSSES for k in ("loss", "grad")} | {"accuracy", "accuracy_iteration"}
+        assert file["cce_loss"].shape == (252,)
+        assert file["accuracy_iteration"][:].tolist() == [0, 250, 251]
+        assert (file.attrs["loss"], file.attrs["threshold"], file.attrs["bn"]) == ("cce", 0.8, True)
+        assert file.attrs["accuracy"] == file["accuracy"][-1]
+        assert file.attrs["best_accuracy"] == max(file["accuracy"])
