@@ -20,8 +20,9 @@ class SegmentationLoss(keras.losses.Loss):
 
     - `y_pred`: `[B, *S, K]`, any floating dtype; `*S` one or more spatial axes (2-D images, 3-D volumes).
       Logits with `from_logits=True`, else probabilities in [0, 1]. K = 1 is one sigmoid foreground channel.
-    - `y_true`: integer class ids `[B, *S]` or `[B, *S, 1]`, or one-hot or soft labels `[B, *S, K]`; told
-      apart by rank, channel count and dtype. An id outside the classes gives NaN, never a silent background.
+    - `y_true`: class ids `[B, *S]` or `[B, *S, 1]`, or one-hot or soft labels `[B, *S, K]`; told apart by rank,
+      channel count and dtype. Floats `[B, *S]` are soft labels for K = 1, else ids. An id that is outside the
+      classes or no whole number gives NaN, never a silent background.
     - `sample_weight`: None, a scalar, `[B]`, or a pixel map `[B, *S]` or `[B, *S, 1]`.
 
     Options of every loss:
@@ -32,8 +33,8 @@ class SegmentationLoss(keras.losses.Loss):
     - `ignore_class` (None): pixels with this class id change neither value nor gradient nor any mean.
     - `per_image` (False): one mean or ratio per image, then the mean over images; else one over the batch.
     - `label_smoothing` (0): share of the label spread evenly over the classes, in [0, 1).
-    - `reduction` ("sum_over_batch_size"), `name`, `dtype`: as in Keras. Sums are kept in float32, or in
-      float64 if that is the `dtype` or, with `dtype=None`, the dtype of `y_pred`.
+    - `reduction` ("sum_over_batch_size", which is "mean"; "sum"; None), `name`, `dtype`: as in Keras. Sums are kept
+      in float32, or in float64 if that is the `dtype` or, with `dtype=None`, the dtype of `y_pred`.
 
     The result is a scalar, or `[B]` with `reduction=None`. On several replicas, sums over the batch run over
     all of them, so that value and gradient are those of one device on the joint batch.
@@ -84,7 +85,7 @@ class SegmentationLoss(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         with tf.name_scope(self.name):
-            return self._reduce(self.call(y_true, y_pred, sample_weight), sample_weight)
+            return self._reduce(self.call(y_true, y_pred, sample_weight))
 
     def call(self, y_true, y_pred, sample_weight=None):
         """One value per image, `[B]`, before the reduction."""
@@ -104,22 +105,14 @@ class SegmentationLoss(keras.losses.Loss):
         """The maths: one value per image, `[B]`, weights applied."""
         raise NotImplementedError
 
-    def _reduce(self, values, sample_weight):
-        replicas = ops.replica_count()
-        batch = tf.cast(tf.shape(values)[0], values.dtype)
-        if replicas > 1:  # Keras averages over replicas; batches of unequal size need unequal shares.
-            values *= tf.math.divide_no_nan(replicas * batch, ops.replica_sum(batch))
+    def _reduce(self, values):
         if self.reduction in (None, "none"):
             return values
         total = tf.reduce_sum(values)
         if self.reduction == "sum":
             return total
-        count = batch
-        if self.reduction == "mean_with_sample_weight" and sample_weight is not None:
-            weight = tf.cast(sample_weight, values.dtype)
-            if weight.shape.rank < 2:
-                count = tf.reduce_sum(tf.broadcast_to(weight, tf.shape(values)))
-        return tf.math.divide_no_nan(total, count) / replicas
+        # Over the joint batch: Keras adds up what the replicas return, and their batches may differ in size.
+        return tf.math.divide_no_nan(total, ops.replica_sum(tf.cast(tf.shape(values)[0], values.dtype)))
 
     def get_config(self):
         """All options, JSON-ready; `from_config` gives an equal loss."""

@@ -83,8 +83,10 @@ def _term(node, spec):
         for keyword in node.keywords:
             try:
                 options[keyword.arg] = ast.literal_eval(keyword.value)
-            except ValueError:
+            except (ValueError, TypeError):
                 raise _spelling(spec) from None
+        if len(options) < len(node.keywords):
+            raise _spelling(spec)
         node = node.func
     if not isinstance(node, ast.Name) or None in options:
         raise _spelling(spec)
@@ -99,12 +101,25 @@ def _spelling(spec):
     )
 
 
+def _flat(terms):
+    """Pairs (weight, loss) with sums among them opened."""
+    for weight, loss in terms:
+        if not 0 < weight < float("inf"):
+            raise ValueError(f"weight {weight!r} does not fit a sum of losses. Expected a finite number above 0.")
+        if isinstance(loss, Sum):
+            yield from ((float(weight) * inner, term) for inner, term in loss.terms)
+        elif isinstance(loss, SegmentationLoss):
+            yield float(weight), loss
+        else:
+            raise ValueError(f"{loss!r} cannot be summed. Expected a loss of kseg.losses.")
+
+
 @keras.saving.register_keras_serializable("kseg")
 class Sum(SegmentationLoss):
     """A weighted sum of losses on the same labels and scores.
 
     Args:
-        terms: pairs (weight, loss); weights above 0, losses of this package.
+        terms: pairs (weight, loss); weights above 0, losses of this package, sums among them.
         reduction, name, dtype: as in `SegmentationLoss`; those of the terms do not count.
 
     A term that needs the sigmoid head (`bce`) turns `head="auto"` of the others into sigmoid: one model
@@ -114,7 +129,7 @@ class Sum(SegmentationLoss):
     without = tuple(k for k in SegmentationLoss.defaults if k not in SHARED)
 
     def __init__(self, terms, **shared):
-        self.terms = [(float(weight), loss) for weight, loss in terms]
+        self.terms = list(_flat(terms))
         super().__init__(**{"name": "_plus_".join(loss.registered_name for _, loss in self.terms), **shared})
         heads = {loss.head for _, loss in self.terms} - {"auto"}
         if len(heads) > 1:

@@ -5,7 +5,7 @@ from numbers import Real
 
 from kseg.registry import unknown
 
-REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
+REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "none", None)
 EMPTY = ("smooth", "zero", "one", "skip", "penalise_fp")
 HEADS = ("auto", "sigmoid", "softmax")
 

@@ -24,6 +24,7 @@ class OverlapLoss(SegmentationLoss):
     - `empty` ("smooth"): the loss of a class absent from the reference: "smooth" (the formula as it stands),
       "zero", "one", "skip" (the class leaves the mean), or "penalise_fp" (the mean probability given to it).
 
+    K = 1 holds the foreground alone, so class weights change nothing there.
     Pixel weights act inside the sums: a pixel of weight 2 counts as two pixels. So do image weights, unless
     `per_image`, where they weigh each image's loss. Saturation: where p is 0 or 1 in floating point the
     gradient with respect to the logits is 0, even for wrong pixels; add a cross-entropy to keep it alive.
@@ -63,7 +64,11 @@ class OverlapLoss(SegmentationLoss):
         squared = self.options.get("squared", self.squared)
         sums = overlap_sums(y, p, weight, squared=squared, per_image=per_image)
         loss = self.class_loss(self.score(sums))
-        loss, weights = self._absent(loss, weights, sums, p, weight)
+        truth = sums.truth
+        if pixels.labels is not pixels.y:
+            labels = pixels.labels[..., -y.shape[-1] :]
+            truth = overlap_sums(labels, p, weight, per_image=per_image).truth
+        loss, weights = self._absent(loss, weights, truth, p, weight)
         loss = self.over_classes(loss, weights)
         if per_image:
             return loss if pixels.image_weight is None else pixels.image_weight * loss
@@ -80,12 +85,12 @@ class OverlapLoss(SegmentationLoss):
             y, p, weights = y[..., 1:], p[..., 1:], weights[1:]
         return y, p, tf.math.divide_no_nan(weights, tf.reduce_mean(weights))[None]
 
-    def _absent(self, loss, weights, sums, p, weight):
+    def _absent(self, loss, weights, truth, p, weight):
         """Loss and weights with the classes that the reference lacks treated as `empty` says."""
         empty = self.options["empty"]
         if empty == "smooth":
             return loss, weights
-        absent = sums.truth <= 0  # false for nan, the mark of a label outside the classes
+        absent = truth <= 0  # false for nan, the mark of a label outside the classes
         if empty == "skip":
             return loss, tf.where(absent, tf.zeros_like(weights), weights)
         if empty == "penalise_fp":
@@ -178,8 +183,8 @@ class Tversky(OverlapLoss):
     """Tversky loss: 1 - mean over classes of (I + s) / (I + fp FP + fn FN + s), I = sum y p.
 
     `fp_weight` (0.3) weighs false positives (Salehi's alpha; D3's beta, E3.4), `fn_weight` (0.7) false
-    negatives (Salehi's beta); both 0.5 is Dice, both 1 Jaccard. Keras' `Tversky`: alpha weighs false
-    positives, beta false negatives, 0.5 each.
+    negatives (Salehi's beta); both 0.5 is Dice, both 1 Jaccard. Keras' `Tversky` says that its
+    alpha weighs false positives, but its code weighs false negatives with it; both are 0.5 there.
 
     Source: Salehi et al. 2017, D3 (S3.9). See `OverlapLoss` and `SegmentationLoss` for shapes and options.
     """

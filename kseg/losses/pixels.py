@@ -13,7 +13,8 @@ class Pixels:
     """One batch, ready for the maths.
 
     Attributes:
-        y: labels `[B, *S, K]`, one-hot or soft.
+        y: labels `[B, *S, K]`, one-hot or soft, smoothed if asked for.
+        labels: the same before smoothing, which alone tell whether a class is absent.
         weight: pixel weights `[B, *S]`, or None for all 1.
         valid: `[B, *S]` of 0 (ignored) and 1, or None for all 1.
         image_weight: `[B]`, or None for all 1.
@@ -25,8 +26,9 @@ class Pixels:
     and nowhere else, as in D1's snippets.
     """
 
-    def __init__(self, y, scores, *, from_logits, head, weight=None, valid=None, image_weight=None):
+    def __init__(self, y, scores, *, labels, from_logits, head, weight=None, valid=None, image_weight=None):
         self.y = y
+        self.labels = labels
         self.weight = weight
         self.valid = valid
         self.image_weight = image_weight
@@ -75,10 +77,12 @@ def prepare(y_true, y_pred, sample_weight, *, from_logits, head, ignore_class, l
         counted = valid[..., None] > 0
         scores = tf.where(counted, scores, tf.zeros_like(scores))
         y = tf.where(counted, y, tf.zeros_like(y))
+    labels = y
     if label_smoothing:
         y = y * (1.0 - label_smoothing) + label_smoothing / (classes if head == "softmax" else 2)
     weight, image_weight = _weights(sample_weight, scores, dtype)
-    return Pixels(y, scores, from_logits=from_logits, head=head, weight=weight, valid=valid, image_weight=image_weight)
+    options = {"from_logits": from_logits, "head": head, "weight": weight, "valid": valid, "image_weight": image_weight}
+    return Pixels(y, scores, labels=labels, **options)
 
 
 def _resolve_head(head, classes):
@@ -96,21 +100,25 @@ def _labels(y, scores, ignore_class, dtype):
     """One-hot or soft labels `[B, *S, K]` and the mask of counted pixels `[B, *S]` or None."""
     kind, y = ops.tell_labels(y, scores)
     if kind == "ids":
-        return _sparse(tf.cast(y, tf.int32), scores.shape[-1], ignore_class, dtype)
+        return _sparse(_widened(y), scores.shape[-1], ignore_class, dtype)
     return _dense(y, ignore_class, dtype)
 
 
-def _sparse(ids, classes, ignore_class, dtype):
+def _widened(y):
+    """Small integers and booleans as int32, which can hold any `ignore_class`."""
+    return y if y.dtype.is_floating else tf.cast(y, tf.int32)
+
+
+def _sparse(y, classes, ignore_class, dtype):
     valid = None
     if ignore_class is not None:
-        counted = ids != ignore_class
+        counted = y != tf.cast(ignore_class, y.dtype)
         valid = tf.cast(counted, dtype)
-        ids = tf.where(counted, ids, tf.zeros_like(ids))
-    known = (ids >= 0) & (ids < max(classes, 2))
-    y = tf.cast(ids, dtype)[..., None] if classes == 1 else tf.one_hot(ids, classes, dtype=dtype)
+        y = tf.where(counted, y, tf.zeros_like(y))
+    ids, known = ops.whole_ids(y, max(classes, 2))
+    one_hot = tf.cast(ids, dtype)[..., None] if classes == 1 else tf.one_hot(ids, classes, dtype=dtype)
     # An id outside the classes (a 0/255 mask, a forgotten ignore_class) must not pass for background.
-    nan = tf.constant(float("nan"), dtype)
-    return tf.where(known[..., None], y, nan), valid
+    return tf.where(known[..., None], one_hot, tf.constant(float("nan"), dtype)), valid
 
 
 def _dense(y, ignore_class, dtype):

@@ -152,10 +152,12 @@ def _ratio(numerator, denominator, empty):
 
         dtype = tf.float32 if numerator.dtype == tf.float32 else tf.float64
         numerator, denominator = tf.cast(numerator, dtype), tf.cast(denominator, dtype)
-        return tf.where(denominator > 0, tf.math.divide_no_nan(numerator, denominator), tf.cast(empty, dtype))
+        nothing = denominator <= 0  # false for nan, which must not pass for an empty class
+        ratio = numerator / tf.where(nothing, tf.ones_like(denominator), denominator)
+        return tf.where(nothing, tf.cast(empty, dtype), ratio)
     numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     out = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), empty, np.float64)
-    return np.divide(numerator, denominator, out=out, where=denominator > 0)[()]
+    return np.divide(numerator, denominator, out=out, where=~(denominator <= 0))[()]
 
 
 def _float(mask, like):

@@ -52,22 +52,28 @@ class ConfusionMetric(keras.metrics.Metric):
         classes = max(y_pred.shape[-1], 2)
         if self.matrix is None:
             self.build(classes)
+        weight = _pixel_weight(sample_weight, y_pred.shape.rank - 1, tf.shape(y_pred)[:-1])
         kind, y_true = ops.tell_labels(y_true, y_pred)
-        if kind == "dense":
-            y_true = y_true[..., 0] > 0.5 if y_pred.shape[-1] == 1 else tf.argmax(y_true, axis=-1)
-        y_true = tf.cast(y_true, tf.int32)
-        weight = _pixel_weight(sample_weight, y_true)
+        dense = kind == "dense"
+        if dense and y_pred.shape[-1] > 1:
+            dense, y_true = False, tf.argmax(y_true, axis=-1, output_type=tf.int32)
+        elif dense:
+            y_true = y_true[..., 0]
+        elif not y_true.dtype.is_floating:
+            y_true = tf.cast(y_true, tf.int32)
         if self.ignore_class is not None:
-            counted = y_true != self.ignore_class
+            counted = y_true != tf.cast(self.ignore_class, y_true.dtype)
             weight = tf.where(counted, weight, tf.zeros_like(weight))
             y_true = tf.where(counted, y_true, tf.zeros_like(y_true))
-        known = (y_true >= 0) & (y_true < classes)  # a label outside the classes makes every score nan
+        # A label outside the classes makes every score nan.
+        y_true, known = ops.whole_ids(tf.cast(y_true > 0.5, tf.int32) if dense else y_true, classes)
         unknown = tf.where(tf.reduce_all(known), tf.constant(0.0, tf.float64), float("nan"))
-        y_true = tf.where(known, y_true, tf.zeros_like(y_true))
         matrix = unknown + tf.math.confusion_matrix(
             *(tf.reshape(t, [-1]) for t in (y_true, self._decide(y_pred))),
-            num_classes=classes, weights=tf.reshape(weight, [-1]), dtype=tf.float64,
-        )  # fmt: skip
+            num_classes=classes,
+            weights=tf.reshape(weight, [-1]),
+            dtype=tf.float64,
+        )
         self.matrix.assign_add(matrix)
 
     def _decide(self, y_pred):
@@ -109,15 +115,16 @@ class ConfusionMetric(keras.metrics.Metric):
         return {"name": self.name, "dtype": self.dtype, **own, "empty": empty}
 
 
-def _pixel_weight(sample_weight, y_true):
+def _pixel_weight(sample_weight, rank, shape):
+    """Weights `[B]`, `[B, *S]` or `[B, *S, 1]`, or None, as float64 of `shape`, which has `rank` axes."""
     if sample_weight is None:
-        return tf.ones_like(y_true, tf.float64)
+        return tf.ones(shape, tf.float64)
     weight = tf.cast(sample_weight, tf.float64)
-    if weight.shape.rank == y_true.shape.rank + 1:
+    if weight.shape.rank == rank + 1:
         weight = weight[..., 0]
-    if weight.shape.rank < y_true.shape.rank:
-        weight = tf.reshape(weight, [-1] + [1] * (y_true.shape.rank - 1))
-    return tf.broadcast_to(weight, tf.shape(y_true))
+    if weight.shape.rank < rank:
+        weight = tf.reshape(weight, [-1] + [1] * (rank - 1))
+    return tf.broadcast_to(weight, shape)
 
 
 def _metric(name, ratio, doc):

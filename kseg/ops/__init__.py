@@ -1,7 +1,7 @@
 """Graph ops: pure functions on tensors, no host calls, compiled by XLA as they stand."""
 
 from kseg.ops.entropy import binary_cross_entropy, cross_entropy, focal_factor
-from kseg.ops.labels import tell_labels
+from kseg.ops.labels import tell_labels, whole_ids
 from kseg.ops.overlap import (
     OverlapSums,
     dice_score,
@@ -32,4 +32,5 @@ __all__ = [
     "space_sum",
     "tell_labels",
     "tversky_score",
+    "whole_ids",
 ]

@@ -1,19 +1,22 @@
 """Which kind of labels a tensor holds, told by static rank, channel count and dtype."""
 
+import tensorflow as tf
+
 
 def tell_labels(y, scores):
     """Tell class ids from one-hot or soft labels.
 
     Args:
-        y: labels: integer ids `[B, *S]` or `[B, *S, 1]`, or one-hot or soft `[B, *S, K]`; for K = 1 also
-            floats `[B, *S]`.
+        y: labels: ids `[B, *S]` or `[B, *S, 1]`, or one-hot or soft `[B, *S, K]`; for K = 1, floats `[B, *S]` are
+            soft labels too. Ids may be floats of whole numbers: Keras turns integer masks into floats before
+            the first step under `tf.distribute`, and many pipelines do.
         scores: predictions `[B, *S, K]`.
 
     Returns:
         ("ids", `[B, *S]`) or ("dense", `[B, *S, K]`), dtype unchanged.
 
     Raises:
-        ValueError: a shape or dtype that would have to be guessed; the message names the fix.
+        ValueError: a shape that does not fit; the message names the fix.
     """
     rank, classes = scores.shape.rank, scores.shape[-1]
     integer = y.dtype.is_integer or y.dtype.is_bool
@@ -30,11 +33,21 @@ def tell_labels(y, scores):
         raise ValueError(
             f"{got} Expected class ids [B, ...] or [B, ..., 1], or one-hot or soft labels [B, ..., {classes}].{fix}"
         )
-    if integer:
-        return "ids", y
-    if classes == 1:
-        return "dense", y[..., None]
-    raise ValueError(
-        f"{got} Class ids must be integers: floats of this shape could be soft foreground labels as well. "
-        f"Cast the masks to an integer type, or pass one-hot or soft labels [B, ..., {classes}]."
-    )
+    return ("ids", y) if classes > 1 or integer else ("dense", y[..., None])
+
+
+def whole_ids(y, classes):
+    """Ids as int32, and where they are whole numbers in [0, classes); elsewhere the id is 0.
+
+    Args:
+        y: ids of any dtype and shape.
+        classes: number of classes.
+
+    Returns:
+        (int32, bool), both of the shape of `y`.
+    """
+    ids = tf.cast(y, tf.int32)
+    known = (ids >= 0) & (ids < classes)
+    if y.dtype.is_floating:
+        known &= tf.cast(ids, y.dtype) == y
+    return tf.where(known, ids, tf.zeros_like(ids)), known

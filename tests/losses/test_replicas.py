@@ -37,7 +37,6 @@ SPECS = [
     "dice(reduction='sum')",
     "cce weighted",
     "dice weighted",
-    "cce(reduction='mean_with_sample_weight') weighted",
 ]
 
 

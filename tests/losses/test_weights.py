@@ -309,23 +309,25 @@ def test_reductions(name):
         assert value(name, ids, logits, reduction=reduction) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["cce", "dice_bce"])
-@pytest.mark.parametrize("weight", [[3.0, 0.5], [[3.0], [0.5]], 4.0], ids=["[B]", "[B, 1]", "scalar"])
-def test_mean_with_sample_weight_is_the_weighted_mean_over_images(name, weight):
+@pytest.mark.parametrize("name", ["cce", "dice"])
+def test_class_ids_may_be_floats_of_whole_numbers_and_fractions_give_nan(name):
     ids, logits = draw(3)
-    values = L.get(name, from_logits=True, per_image=True, reduction="none")(ids, logits)
-    spread = np.broadcast_to(np.ravel(weight), 2)
-    result = value(name, ids, logits, np.array(weight), per_image=True, reduction="mean_with_sample_weight")
-    assert result == pytest.approx(float((spread * values).numpy().sum() / spread.sum()), rel=1e-12)
+    floats = ids.astype("float64")
+    assert value(name, floats, logits) == value(name, ids, logits)
+    assert value(name, floats[..., None], logits) == value(name, ids, logits)
+    floats[0, 0, 0] = 0.5
+    assert np.isnan(value(name, floats, logits))
+    assert np.isnan(value(name, floats, logits, ignore_class=255))
+    floats[0, 0, 0] = 255
+    assert np.isfinite(value(name, floats, logits, ignore_class=255))
 
 
-def test_mean_with_sample_weight_does_not_shrink_a_batch_wide_overlap():
-    ids, logits = draw(3)
-    weight = np.array([2.0, 2.0])
-    expected = value("dice", ids, logits)
-    assert value("dice", ids, logits, weight, reduction="mean_with_sample_weight") == pytest.approx(
-        expected, rel=1e-6
-    )
+def test_an_absent_class_stays_absent_under_label_smoothing():
+    ids, logits = np.zeros((2, 3, 4), int), np.random.default_rng(0).normal(size=(2, 3, 4, 2))
+    for empty, expected in (("skip", 0.0), ("zero", 0.0), ("one", 1.0)):
+        for smoothing in (0.0, 0.1):
+            options = {"empty": empty, "label_smoothing": smoothing}
+            assert value("dicefg", ids, logits, **options) == expected
 
 
 # --- what is refused
@@ -356,9 +358,9 @@ def test_no_empty_mode_hides_a_wrong_label(name, empty):
 
 REFUSED = [
     (
-        "float class ids",
-        lambda y, z: L.CCE()(y.astype("float32"), z),
-        "Class ids must be integers.*Cast the masks",
+        "reduction of Keras that kseg lacks",
+        lambda y, z: L.CCE(reduction="mean_with_sample_weight"),
+        "does not fit loss 'cce'. Expected one of 'sum_over_batch_size'",
     ),
     (
         "two channels against one",

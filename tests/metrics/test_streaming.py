@@ -239,6 +239,13 @@ def test_refused_with_a_message_that_helps(make, message):
         make()
 
 
-def test_a_label_outside_the_classes_is_refused():
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        M.IoU().update_state(np.full((1, 2, 2), 7), np.zeros((1, 2, 2, 3)))
+@pytest.mark.parametrize("metric", ALL)
+@pytest.mark.parametrize("empty", [float("nan"), 1.0])
+@pytest.mark.parametrize("wrong", [7, -1])
+def test_a_label_outside_the_classes_gives_nan(metric, empty, wrong):
+    truth = np.zeros((1, 2, 2), int)
+    truth[0, 0, 0] = wrong
+    assert np.isnan(feed(metric(empty=empty), truth, np.zeros((1, 2, 2, 3))))
+    assert not np.isnan(
+        feed(metric(empty=empty, ignore_class=wrong, class_id=0), truth, np.zeros((1, 2, 2, 3)))
+    )
