@@ -137,7 +137,7 @@ def prepare_hippocampus(config, console):
         rows = ", ".join(f"{rows} {split}" for split, rows in data.sizes.items())
         if config.card is not None:
             card.update(config.card, data)
-        console.print(f"{path}: {rows} images of {' x '.join(map(str, data.shape))}", highlight=False)
+        console.print(f"{path}: {rows} images of {' x '.join(map(str, data.shape))}", highlight=False, soft_wrap=True)
     console.print(f"Next: python scripts/train.py --data {path} --loss bce+dice --bn", highlight=False, soft_wrap=True)
 
 
