@@ -22,7 +22,7 @@ class SegmentationLoss(keras.losses.Loss):
       Logits with `from_logits=True`, else probabilities in [0, 1]. K = 1 is one sigmoid foreground channel.
     - `y_true`: class ids `[B, *S]` or `[B, *S, 1]`, or one-hot or soft labels `[B, *S, K]`; told apart by rank,
       channel count and dtype. Floats `[B, *S]` are soft labels for K = 1, else ids. An id that is outside the
-      classes or no whole number gives NaN, never a silent background.
+      classes or no whole number gives NaN, never a silent background; so does a soft label outside [0, 1].
     - `sample_weight`: None, a scalar, `[B]`, or a pixel map `[B, *S]` or `[B, *S, 1]`.
 
     Options of every loss:

@@ -122,8 +122,10 @@ def _sparse(y, classes, ignore_class, dtype):
 
 
 def _dense(y, ignore_class, dtype):
+    soft = tf.cast(y, dtype)
+    soft = tf.where(ops.are_shares(soft), soft, tf.constant(float("nan"), dtype))
     if ignore_class is None:
-        return tf.cast(y, dtype), None
+        return soft, None
     if y.shape[-1] == 1:
         valid = tf.cast(y[..., 0] != tf.cast(ignore_class, y.dtype), dtype)
     elif 0 <= ignore_class < y.shape[-1]:
@@ -133,7 +135,7 @@ def _dense(y, ignore_class, dtype):
             f"One-hot labels of shape {y.shape} cannot hold ignore_class={ignore_class}. "
             "Pass integer class ids, or a pixel map of zeros and ones as sample_weight."
         )
-    return tf.cast(y, dtype), valid
+    return soft, valid
 
 
 def _weights(sample_weight, scores, dtype):

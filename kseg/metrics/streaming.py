@@ -66,7 +66,10 @@ class ConfusionMetric(keras.metrics.Metric):
             weight = tf.where(counted, weight, tf.zeros_like(weight))
             y_true = tf.where(counted, y_true, tf.zeros_like(y_true))
         # A label outside the classes makes every score nan.
-        y_true, known = ops.whole_ids(tf.cast(y_true > 0.5, tf.int32) if dense else y_true, classes)
+        if dense:
+            y_true, known = tf.cast(y_true > 0.5, tf.int32), ops.are_shares(tf.cast(y_true, tf.float32))
+        else:
+            y_true, known = ops.whole_ids(y_true, classes)
         unknown = tf.where(tf.reduce_all(known), tf.constant(0.0, tf.float64), float("nan"))
         matrix = unknown + tf.math.confusion_matrix(
             *(tf.reshape(t, [-1]) for t in (y_true, self._decide(y_pred))),

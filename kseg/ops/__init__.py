@@ -1,7 +1,7 @@
 """Graph ops: pure functions on tensors, no host calls, compiled by XLA as they stand."""
 
 from kseg.ops.entropy import binary_cross_entropy, cross_entropy, focal_factor
-from kseg.ops.labels import tell_labels, whole_ids
+from kseg.ops.labels import are_shares, tell_labels, whole_ids
 from kseg.ops.overlap import (
     OverlapSums,
     dice_score,
@@ -15,6 +15,7 @@ from kseg.ops.scores import log_one_minus, log_probabilities, probabilities
 
 __all__ = [
     "OverlapSums",
+    "are_shares",
     "binary_cross_entropy",
     "cross_entropy",
     "dice_score",

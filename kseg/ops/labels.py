@@ -51,3 +51,8 @@ def whole_ids(y, classes):
     if y.dtype.is_floating:
         known &= tf.cast(ids, y.dtype) == y
     return tf.where(known, ids, tf.zeros_like(ids)), known
+
+
+def are_shares(y):
+    """Where soft labels lie in [0, 1], to within the rounding of a resize (1e-3)."""
+    return tf.abs(y - tf.cast(0.5, y.dtype)) <= tf.cast(0.501, y.dtype)

@@ -322,6 +322,15 @@ def test_class_ids_may_be_floats_of_whole_numbers_and_fractions_give_nan(name):
     assert np.isfinite(value(name, floats, logits, ignore_class=255))
 
 
+@pytest.mark.parametrize(("name", "classes"), [("bce", 1), ("dice", 1), ("cce", 3), ("dicefg", 3)])
+def test_soft_labels_outside_0_and_1_give_nan(name, classes):
+    labels, logits = np.zeros((2, 3, 4, classes)), np.random.default_rng(0).normal(size=(2, 3, 4, classes))
+    labels[..., 0] = 1.0005  # what a resize may leave
+    assert np.isfinite(value(name, labels, logits))
+    labels[0, 0, 0, -1] = 255
+    assert np.isnan(value(name, labels, logits))
+
+
 def test_an_absent_class_stays_absent_under_label_smoothing():
     ids, logits = np.zeros((2, 3, 4), int), np.random.default_rng(0).normal(size=(2, 3, 4, 2))
     for empty, expected in (("skip", 0.0), ("zero", 0.0), ("one", 1.0)):

@@ -249,3 +249,12 @@ def test_a_label_outside_the_classes_gives_nan(metric, empty, wrong):
     assert not np.isnan(
         feed(metric(empty=empty, ignore_class=wrong, class_id=0), truth, np.zeros((1, 2, 2, 3)))
     )
+
+
+def test_a_float_mask_of_255_for_one_channel_gives_nan():
+    mask = np.zeros((1, 2, 2, 1), np.float32)
+    mask[0, 0, 0] = 255
+    for ignore, known in ((None, False), (255, True)):
+        metric = M.PixelAccuracy(ignore_class=ignore)
+        metric.update_state(mask, np.zeros((1, 2, 2, 1), np.float32))
+        assert np.isfinite(float(metric.result())) == known
