@@ -25,10 +25,10 @@ setup(
         "h5py>=3.11",
         "nibabel>=5.2",
         "numpy>=1.26",
-        "scipy>=1.11",
+        "scipy>=1.15",
         "matplotlib>=3.8",
         "rich>=13.7",
-        "tyro>=1.0",
+        "tyro>=1.0,<2",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.19"],

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the run failed, 2 bad input (one line says what), 130 inte
 import contextlib
 import io
 import os
+import re
 import sys
 import tempfile
 from importlib import import_module
@@ -18,9 +19,14 @@ COMMANDS = {
     "train": (configs.Train, "kseg.training.run", "train"),
     "evaluate": (configs.Evaluate, "kseg.training.run", "evaluate"),
     "toy_balance": (configs.ToyBalance, "kseg.studies.toy_balance", "execute"),
-    "prepare_hippocampus": (configs.PrepareHippocampus, "kseg.cli", "prepare_hippocampus"),
+    "prepare_hippocampus": (configs.PrepareHippocampus, "kseg.data.hippocampus", "execute"),
 }
 BAD_INPUT = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+PLAIN = {  # what Python and tyro say, in words a user knows
+    r"invalid literal for int\(\) with base 10: (.*)": r"\1. Expected a whole number",
+    r"could not convert string to float: (.*)": r"\1. Expected a number",
+    r"Error parsing (--\S+): ": r"\1=",
+}
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
 
 
@@ -55,6 +61,9 @@ def main(command=None, argv=None):
         if type(error).__name__ != "RunFailed":
             raise
         return _complain(error, FAILED)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except OSError as error:
         return _complain(error, FAILED)
 
@@ -92,17 +101,22 @@ def _one_line(box):
     words = []
     for line in box.splitlines():
         indent = len(line) - len(line.lstrip("│ "))
-        line = line.strip("╭╮╰╯│─ ")
+        if line.startswith(("╭", "╰")):
+            continue
+        line = line.strip("│─ ")
         if "helptext" in line:
             break
-        if line and not line.endswith((" error", " options")) and indent < 8:
+        if line and indent < 8:
             words.append(line.split(" STR")[0] if indent > 4 else line)
-    return " ".join(words) or "The options do not fit"
+    message = " ".join(words) or "The options do not fit"
+    for theirs, ours in PLAIN.items():
+        message = re.sub(theirs, ours, message)
+    return message[0].upper() + message[1:]
 
 
 def _load(module, console):
     """Import a module; what TensorFlow's libraries print meanwhile is shown only if that fails."""
-    if module == "kseg.cli" or "tensorflow" in sys.modules:
+    if module.startswith("kseg.data") or "tensorflow" in sys.modules:
         return import_module(module)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with tempfile.TemporaryFile() as held, console.status("starting TensorFlow"):
@@ -113,7 +127,7 @@ def _load(module, console):
             loaded = import_module(module)
             sys.modules["tensorflow"].config.list_physical_devices()
             return loaded
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(saved, held.read())
             raise
@@ -121,24 +135,6 @@ def _load(module, console):
             sys.stderr.flush()
             os.dup2(saved, 2)
             os.close(saved)
-
-
-def prepare_hippocampus(config, console):
-    """Write the hippocampus data file, and its data card's numbers if asked to."""
-    from rich.progress import track
-
-    from kseg.data import DataFile, card, hippocampus
-
-    def progress(cases):
-        return track(cases, "volumes", console=console, disable=not console.is_terminal)
-
-    path = hippocampus.prepare(config, progress)
-    with DataFile(path) as data:
-        rows = ", ".join(f"{rows} {split}" for split, rows in data.sizes.items())
-        if config.card is not None:
-            card.update(config.card, data)
-        console.print(f"{path}: {rows} images of {' x '.join(map(str, data.shape))}", highlight=False, soft_wrap=True)
-    console.print(f"Next: python scripts/train.py --data {path} --loss bce+dice --bn", highlight=False, soft_wrap=True)
 
 
 def _overview():

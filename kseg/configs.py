@@ -95,6 +95,8 @@ class Train(_Command):
     """refuse operations that differ from run to run (slower)"""
     jit: bool = False
     """compile the train step with XLA"""
+    verify: bool = True
+    """compare the data with their checksums first"""
     tensorboard: bool = False
     """also write TensorBoard logs to the run folder (pip install 'kseg[tensorboard]')"""
     output: Path | None = None
@@ -129,7 +131,7 @@ class Evaluate(_Command):
     """probability above which a pixel is foreground (models with one sigmoid channel)"""
     batch_size: int = 32
     """images a batch, at least 1"""
-    verify: bool = False
+    verify: bool = True
     """compare the data with their checksums first"""
     output: Path | None = None
     """folder for the results; by default the next free runs/evaluate-N"""

@@ -74,7 +74,8 @@ def predict_masks(model, images, *, threshold=0.5, batch_size=32):
 def _decider(model, shape, threshold):
     height, width, channels = shape
     multiple = size_multiple(model)
-    bottom, right = -height % multiple, -width % multiple
+    open_axes = [size is None for size in model.input_shape[1:3]]
+    bottom, right = (-size % multiple * free for size, free in zip((height, width), open_axes, strict=True))
 
     @tf.function(input_signature=[tf.TensorSpec((None, height, width, channels), tf.float32)])
     def decide(images):
@@ -95,6 +96,11 @@ def check_fit(model, data):
         raise ValueError(
             f"model {model.name!r} takes images of {expected}, data {data.name!r} has {got}. Expected equal shapes; "
             "prepare the data as they were for training."
+        )
+    if model.output_shape[-1] == 1 and model.layers[-1].name == "logits":
+        raise ValueError(
+            f"model {model.name!r} ends in a logit. Expected a probability; take model.keras of its run, or "
+            "kseg.models.with_probabilities(model, 'sigmoid')."
         )
     classes = max(model.output_shape[-1], 2)
     if classes != len(data.classes):

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import stats
 
+MEMORY = 10_000_000  # resampled values held at a time
+
 
 def bootstrap_interval(values, *, level=0.95, resamples=10_000, seed=0):
     """Percentile bootstrap interval of the mean over cases.
@@ -22,6 +24,6 @@ def bootstrap_interval(values, *, level=0.95, resamples=10_000, seed=0):
         return float("nan"), float("nan")
     result = stats.bootstrap(
         (values,), np.mean, confidence_level=level, n_resamples=resamples,
-        method="percentile", rng=np.random.default_rng(seed),
+        method="percentile", batch=max(1, MEMORY // len(values)), rng=np.random.default_rng(seed),
     )  # fmt: skip
     return float(result.confidence_interval.low), float(result.confidence_interval.high)

@@ -100,7 +100,7 @@ def test_balance_figure_of_the_published_three_losses_shows_no_others():
 
 
 def test_history_figure_marks_the_best_epoch():
-    history = {"epoch": [0, 1, 2], "loss": [3, 2, 1], "dice": [0, 0.5, 0.6], "val_loss": [3, 2, 2]}
+    history = {"epoch": [1, 2, 3], "loss": [3, 2, 1], "dice": [0, 0.5, 0.6], "val_loss": [3, 2, 2]}
     figure = report.plot_history({**history, "val_dice": [NAN, 0.8, 0.7]}, "a run")
     loss, dice = figure.axes
     np.testing.assert_array_equal(loss.lines[0].get_xydata(), [[1, 3], [2, 2], [3, 1]])
@@ -112,7 +112,7 @@ def test_history_figure_marks_the_best_epoch():
 
 
 def test_history_figure_without_any_score_is_drawn(tmp_path):
-    history = {"epoch": [0], "loss": [NAN], "dice": [NAN], "val_loss": [NAN], "val_dice": [NAN]}
+    history = {"epoch": [1], "loss": [NAN], "dice": [NAN], "val_loss": [NAN], "val_dice": [NAN]}
     report.save_figure(report.plot_history(history), tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
@@ -188,3 +188,24 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
         raise ZeroDivisionError
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_score_table_has_the_classes_in_their_order_and_every_number_in_its_column():
+    rows = ["background", "posterior", "anterior", "foreground mean"]
+    summary = {}
+    for i, label in enumerate(rows):
+        summary[label] = {
+            name: {"mean": m, "low": m - 0.05, "high": m + 0.08, "cases": 20 + i, "empty": 0}
+            for name, first in (("recall", 0.1), ("accuracy", 0.3), ("iou", 0.5), ("precision", 0.2), ("dice", 0.7))
+            for m in (first + i / 100,)
+        }
+    lines = [line for line in printed(report.score_table(summary, "Test")).splitlines() if line.strip()]
+    title, head, *body = (line for line in lines if set(line.strip()) != {"─"})
+    assert title.strip() == "Test"
+    assert head.split() == ["class", "Dice", "IoU", "accuracy", "cases"]
+    assert len(body) == len(rows)
+    for i, (label, line) in enumerate(zip(rows, body, strict=True)):
+        cells = [f"0.{m + i} (.{m + i - 50}-.{m + i + 80})" for m, i in ((m, 10 * i) for m in (700, 500, 300))]
+        shown = " ".join(line.split())
+        assert shown.endswith(" ".join(["", *cells, str(20 + i)]))
+        assert label == "foreground mean" or shown.startswith(f"{label} 0.")  # the mean may be shown under a short name

@@ -167,12 +167,71 @@ def test_the_last_line_is_the_accuracy(finished):
 
 def test_curves_and_figure_are_kept(finished):
     folder, _ = finished
-    assert {path.name for path in folder.iterdir()} == {"curves.h5", "balance.png", "record.json"}
+    name = "cce_adam_nconv2_bs2_bn_fg20_seed0"  # 100 (1 - 0.8) rounded, not truncated to 19 (S1.13)
+    assert {path.name for path in folder.iterdir()} == {f"{name}.h5", "balance.png", "record.json"}
     assert (folder / "balance.png").read_bytes().startswith(b"\x89PNG")
-    with h5py.File(folder / "curves.h5") as file:
+    with h5py.File(folder / f"{name}.h5") as file:
         assert set(file) == {f"{n}_{k}" for n in LOSSES for k in ("loss", "grad")} | {"accuracy", "accuracy_iteration"}
         assert file["cce_loss"].shape == (252,)
         assert file["accuracy_iteration"][:].tolist() == [0, 250, 251]
         assert (file.attrs["loss"], file.attrs["threshold"], file.attrs["bn"]) == ("cce", 0.8, True)
         assert file.attrs["accuracy"] == file["accuracy"][-1]
         assert file.attrs["best_accuracy"] == max(file["accuracy"])
+
+
+def test_adam_has_the_epsilon_of_the_document():
+    """S1.10: 1e-8. With no foreground, the gradient of `dicefg` is so small that epsilon decides the step."""
+    config = ToyBalance(threshold=0.99999999, bn=False, learning_rate=300.0, iterations=2, batch_size=1)
+    curves = toy_balance.run(config).curves
+    images, labels = first_batch(config)
+    assert not labels[..., 1].any()
+    model = toy_net(False, seed=0)
+    with tf.GradientTape() as tape:
+        p = tf.nn.softmax(model(images))[..., 1]
+        value = 1 - 1e-7 / (tf.reduce_sum(p) + 1e-7)
+    gradients = tape.gradient(value, model.trainable_variables)
+    losses = {}
+    for epsilon in (1e-8, 1e-7):
+        stepped = toy_net(False, seed=0)
+        for weight, gradient in zip(stepped.trainable_variables, gradients, strict=True):
+            g = gradient.numpy().astype(np.float64)
+            moment, square = 0.1 * g, 0.001 * g**2
+            weight.assign_sub(300 * np.sqrt(0.001) / 0.1 * moment / (np.sqrt(square) + epsilon))
+        images, labels = (part.numpy() for part in toy_balance.draw(0, 1, 1, config.threshold))
+        losses[epsilon] = formulas(tf.nn.softmax(stepped(images)).numpy(), labels)["cce"]
+    assert losses[1e-7] != pytest.approx(losses[1e-8], rel=0.01)  # else nothing is tested
+    assert curves["cce_loss"][1] == pytest.approx(losses[1e-8], rel=1e-3)
+
+
+def test_accuracy_is_that_of_the_moving_averages_of_batch_normalisation(monkeypatch):
+    models = []
+
+    def keep(*args, **options):
+        models.append(toy_net(*args, **options))
+        return models[-1]
+
+    monkeypatch.setattr(toy_balance, "toy_net", keep)
+    config = ToyBalance(threshold=0.5, loss="cce", bn=True, learning_rate=0.05, iterations=20)
+    result = toy_balance.run(config)
+    images, labels = toy_balance.draw(0, toy_balance.VALIDATION_DRAW, 100, 0.5)
+    inference, training = (
+        np.mean(np.argmax(models[0](images, training=mode), -1) == np.argmax(labels, -1)) for mode in (False, True)
+    )
+    assert inference != pytest.approx(training, abs=0.01)  # else nothing is tested
+    assert result.accuracy == pytest.approx(inference, abs=1e-4)
+
+
+def test_an_interrupted_run_keeps_the_curves_so_far(tmp_path, monkeypatch, capfd):
+    def interrupt(self, task, completed):
+        if completed > 250:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("rich.progress.Progress.update", interrupt)
+    folder = tmp_path / "toy"
+    words = ["--iterations", "1000", "--loss", "cce", "--no-bn", "--output", str(folder)]
+    assert main("toy_balance", words) == 130
+    assert str(folder) in capfd.readouterr().err
+    with h5py.File(folder / "cce_adam_nconv2_bs2_nobn_fg5_seed0.h5") as file:
+        assert file["cce_loss"].shape == (251,)
+    assert (folder / "balance.png").is_file()
+    assert json.loads((folder / "record.json").read_text())["status"] == "interrupted"

@@ -156,19 +156,44 @@ def test_runs_without_output_take_the_next_free_folder(prepared, tmp_path, monke
         assert record(tmp_path / f"runs/evaluate-{number}")["status"] == "finished"
 
 
-def test_overwrite_replaces_a_run_folder_and_nothing_else(prepared, tmp_path, run_folder, refused):
-    words = [str(run_folder), str(prepared), "--overwrite", "--output"]
-    old = tmp_path / "old"
-    old.mkdir()
-    (old / "record.json").write_text("{}")
-    (old / "stale.txt").write_text("stale")
-    assert main("evaluate", [*words, str(old)]) == 0
-    assert not (old / "stale.txt").exists()
+def test_overwrite_replaces_a_run_of_the_same_kind(prepared, tmp_path, run_folder):
+    words = [str(run_folder), str(prepared), "--overwrite", "--output", str(tmp_path / "old")]
+    assert main("evaluate", words) == 0
+    first = json.loads((tmp_path / "old/record.json").read_text())
+    assert main("evaluate", [*words, "--split", "validation"]) == 0
+    second = json.loads((tmp_path / "old/record.json").read_text())
+    assert (first["config"]["split"], second["config"]["split"]) == ("test", "validation")
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_overwrite_spares_what_is_not_a_run_of_the_same_kind(prepared, tmp_path, run_folder, refused):
+    words = [run_folder, prepared, "--overwrite", "--output"]
     mine = tmp_path / "thesis"
     mine.mkdir()
     (mine / "chapter.txt").write_text("mine")
-    assert "no run folder" in refused("evaluate", *words, mine)
-    assert (mine / "chapter.txt").read_text() == "mine"
+    assert "no record.json" in refused("evaluate", *words, mine)
+    (mine / "record.json").write_text('{"program": "evaluate"}')
+    assert "chapter.txt" in refused("evaluate", *words, mine)
+    (mine / "chapter.txt").rename(mine / "cases.csv")
+    (mine / "record.json").write_text('{"program": "train"}')
+    assert "a run of train" in refused("evaluate", *words, mine)
+    (tmp_path / "link").symlink_to(mine)
+    assert "folder of its own" in refused("evaluate", *words, tmp_path / "link")
+    assert "needs" in refused("evaluate", *words, run_folder)
+    assert "needs" in refused("evaluate", *words, tmp_path)  # the current folder
+    assert (run_folder / "model.keras").is_file()
+    assert (mine / "cases.csv").read_text() == "mine"
+
+
+def test_a_run_that_fails_keeps_the_one_it_was_to_replace(prepared, tmp_path, capfd):
+    folder = tmp_path / "run"
+    assert train(folder, prepared) == 0
+    options = ["--overwrite", "--loss", "cce", "--optimizer", "sgd", "--learning-rate", 1e30, "--epochs", 2]
+    assert train(folder, prepared, *options) == 1
+    assert json.loads((folder / "record.json").read_text())["status"] == "failed"
+    (former,) = [path for path in tmp_path.iterdir() if path != folder]
+    assert str(former) in capfd.readouterr().err
+    assert (former / "model.keras").is_file()
 
 
 def test_an_interrupted_run_keeps_what_was_done(prepared, tmp_path, monkeypatch, capfd):

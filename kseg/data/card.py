@@ -1,12 +1,12 @@
 """The numbers of a data card, computed from the data and written between two marks."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from kseg.data.hdf5 import SPLITS
 from kseg.data.recipe import manifest_hash
+from kseg.files import write_text
 
 BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 
@@ -53,16 +53,19 @@ def _line(name, row):
     return f"| {name} | {row[0]} | {row[1]} | {empty} | " + " | ".join(shares) + " |"
 
 
-def update(path, data):
-    """Write `numbers(data)` between the marks of the card at `path`."""
+def check(path):
+    """The text of a card before, and after, its numbers; raises FileNotFoundError or ValueError without marks."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"card {path} does not exist. Expected one made from data_cards/TEMPLATE.md.")
-    text = path.read_text(encoding="utf-8")
-    head, mark, rest = text.partition(BEGIN)
+    head, mark, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not mark or not end:
         raise ValueError(f"card {path} lacks the marks. Expected the lines {BEGIN} and {END}; add them.")
-    part = path.with_name(path.name + ".part")
-    part.write_text(f"{head}{BEGIN}\n{numbers(data)}\n{END}{tail}", encoding="utf-8")
-    os.replace(part, path)
+    return head, tail
+
+
+def update(path, data):
+    """Write `numbers(data)` between the marks of the card at `path`."""
+    head, tail = check(path)
+    write_text(path, f"{head}{BEGIN}\n{numbers(data)}\n{END}{tail}")

@@ -23,6 +23,8 @@ import numpy as np
 FORMAT = "kseg-1"
 SPLITS = ("train", "validation", "test")
 INDEX = {"case": h5py.string_dtype(), "slice": np.int32, "box": np.int32, "spacing": np.float32}
+DTYPES = {"masks": np.uint8, **INDEX}
+AGAIN = "prepare it again"
 ATTRIBUTES = ("name", "classes", "value_range", "command", "sources", "split_rule", "seed")
 BLOCK = 256
 _COMPRESSION_LIMIT = 2000  # no filter of HDF5 packs tighter; what claims more is damaged or hostile
@@ -55,12 +57,12 @@ class DataFile:
         try:
             self._file = h5py.File(self.path, "r")
         except OSError:
-            raise self._bad("is no HDF5 file, or a truncated or damaged one", "prepare it again") from None
+            raise self._bad("is no HDF5 file, or a truncated or damaged one", AGAIN) from None
         try:
             self._check()
         except (OSError, RuntimeError, KeyError, TypeError, AttributeError):
             self._file.close()
-            raise self._bad("is damaged", "prepare it again") from None
+            raise self._bad("is damaged", AGAIN) from None
         except BaseException:
             self._file.close()
             raise
@@ -71,56 +73,81 @@ class DataFile:
     def _check(self):
         attributes = self._file.attrs
         found = attributes.get("format")
-        if found != FORMAT:
-            raise self._bad(f"has format {found!r}", "convert it with a scripts/prepare_<dataset>.py")
+        if not isinstance(found, str) or found != FORMAT:
+            raise self._bad(
+                f"has format {found!r}, so this version of kseg did not make it",
+                "convert it with a scripts/prepare_<dataset>.py",
+            )
         missing = [name for name in ATTRIBUTES if name not in attributes]
         if missing:
-            raise self._bad(f"lacks the attributes {', '.join(missing)}", "prepare it again")
+            raise self._bad(f"lacks the attributes {', '.join(missing)}", AGAIN)
         self.name = str(attributes["name"])
-        try:
-            self.classes = [str(name) for name in json.loads(attributes["classes"])]
-            self.value_range = tuple(float(v) for v in attributes["value_range"])
-        except ValueError:
-            raise self._bad("has classes or a value range that cannot be read", "prepare it again") from None
+        self.classes, self.value_range = self._check_attributes(attributes)
         self.sizes, self.shape = {}, None
+        split_of = {}
         for split in SPLITS:
             self.sizes[split] = self._check_split(split) if split in self._file else 0
+            for case in self._check_index(split) if self.sizes[split] else ():
+                if split_of.setdefault(case, split) != split:
+                    raise self._bad(f"has case {case} in {split_of[case]} and {split}", AGAIN)
         if self.shape is None:
-            raise self._bad("holds no rows", "prepare it again")
+            raise self._bad("holds no rows", AGAIN)
+
+    def _check_attributes(self, attributes):
+        try:
+            classes = json.loads(attributes["classes"])
+            value_range = tuple(float(v) for v in attributes["value_range"])
+            fits = isinstance(classes, list) and 2 <= len(classes) <= 256 and all(isinstance(c, str) for c in classes)
+        except (ValueError, TypeError):
+            fits = False
+        if not fits or len(value_range) != 2:
+            raise self._bad("has classes or a value range that cannot be used", AGAIN)
+        return classes, value_range
 
     def _check_split(self, split):
         group = self._file[split] if isinstance(self._file.get(split, getlink=True), h5py.HardLink) else None
         if not isinstance(group, h5py.Group):
-            raise self._bad(f"has no group {split} of its own", "prepare it again")
-        rows = None
-        for name in ("images", "masks", *INDEX):
-            data = self._array(group, split, name)
-            if rows is None:
-                rows = len(data)
-            if len(data) != rows:
-                raise self._bad(f"has {len(data)} rows of {split}/{name}, not {rows}", "prepare it again")
-        images, masks = group["images"], group["masks"]
-        if images.ndim != 4 or images.shape[:3] != masks.shape or masks.dtype != np.uint8:
-            raise self._bad(
-                f"has {split}/images {images.shape} and {split}/masks {masks.shape} {masks.dtype}",
-                "prepare it again",
-            )
-        for name, shape in {"case": (rows,), "slice": (rows,), "box": (rows, 4), "spacing": (rows, 2)}.items():
-            string = h5py.check_string_dtype(group[name].dtype) is not None
-            if group[name].shape != shape or string != (name == "case"):
-                raise self._bad(f"has {split}/{name} {group[name].shape} {group[name].dtype}", "prepare it again")
+            raise self._bad(f"has no group {split} of its own", AGAIN)
+        images = self._array(group, split, "images")
+        scaled = images.dtype == np.uint8 and "scale" in images.attrs
+        if images.ndim != 4 or not (scaled or images.dtype == np.float32):
+            raise self._bad(f"has {split}/images {images.shape} {images.dtype}, scale unknown", AGAIN)
         if self.shape not in (None, images.shape[1:]):
-            raise self._bad(f"has images of {self.shape} and {images.shape[1:]}", "prepare it again")
+            raise self._bad(f"has images of {self.shape} and {images.shape[1:]}", AGAIN)
+        rows = len(images)
+        shapes = {"masks": images.shape[:3], "case": (rows,), "slice": (rows,), "box": (rows, 4), "spacing": (rows, 2)}
+        for name, shape in shapes.items():
+            data = self._array(group, split, name)
+            right = h5py.check_string_dtype(data.dtype) if name == "case" else data.dtype == DTYPES[name]
+            if data.shape != shape or not right:
+                raise self._bad(f"has {split}/{name} {data.shape} {data.dtype}, images {images.shape}", AGAIN)
         self.shape = images.shape[1:]
         return rows
+
+    def _check_index(self, split):
+        """The cases of a split, after a look at the order of its rows and at their boxes."""
+        try:
+            index = self.index(split)
+        except UnicodeDecodeError:
+            raise self._bad(f"has a {split}/case that is no UTF-8", AGAIN) from None
+        case, box = index["case"].astype(str), index["box"].astype(np.int64)
+        same = case[1:] == case[:-1]
+        ordered = np.where(same, np.diff(index["slice"].astype(np.int64)) > 0, case[1:] > case[:-1])
+        if not ordered.all():
+            raise self._bad(f"has rows of {split} that are not sorted by case and slice", AGAIN)
+        y0, y1, x0, x1 = box.T
+        inside = (y0 >= 0) & (y0 < y1) & (y1 <= self.shape[0]) & (x0 >= 0) & (x0 < x1) & (x1 <= self.shape[1])
+        if not inside.all() or (box[1:] != box[:-1])[same].any():
+            raise self._bad(f"has a {split}/box outside its image, or two for one case", AGAIN)
+        return np.unique(case)
 
     def _array(self, group, split, name):
         link = group.get(name, getlink=True) if name in group else None
         data = group[name] if isinstance(link, h5py.HardLink) else None
         if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
-            raise self._bad(f"lacks the array {split}/{name}", "prepare it again")
+            raise self._bad(f"lacks the array {split}/{name}", AGAIN)
         if data.nbytes > _COMPRESSION_LIMIT * data.id.get_storage_size():
-            raise self._bad(f"claims {data.nbytes} bytes of {split}/{name} it does not hold", "prepare it again")
+            raise self._bad(f"claims {data.nbytes} bytes of {split}/{name} it does not hold", AGAIN)
         return data
 
     def nbytes(self, split):
@@ -151,19 +178,28 @@ class DataFile:
         """One SHA-256 for all arrays, from those stored with them."""
         digest = hashlib.sha256()
         for split, rows in self.sizes.items():
-            for name in ("images", "masks", *INDEX) if rows else ():
+            for name in ("images", *DTYPES) if rows else ():
                 digest.update(f"{split}/{name} {self._file[split][name].attrs.get('sha256')}\n".encode())
         return digest.hexdigest()
 
     def verify(self):
-        """Compare every array with its SHA-256 and every label with the classes; raises ValueError."""
+        """Compare every array with its SHA-256, every label with the classes; look for pixels that are not finite.
+
+        Raises:
+            ValueError: what does not hold.
+        """
         for split, rows in self.sizes.items():
-            for name in ("images", "masks", *INDEX) if rows else ():
+            for name in ("images", *DTYPES) if rows else ():
                 data, digest = self._file[split][name], hashlib.sha256()
                 for start in range(0, rows, BLOCK):
-                    digest.update(array_bytes(data[start : start + BLOCK]))
+                    block = data[start : start + BLOCK]
+                    digest.update(array_bytes(block))
+                    if name == "images" and not np.isfinite(block).all():
+                        raise self._bad(f"has NaN or infinite pixels in {split}", AGAIN)
+                    if name == "masks" and block.max() >= len(self.classes):
+                        raise self._bad(f"has label {block.max()} in {split}, outside its classes", AGAIN)
                 if digest.hexdigest() != data.attrs.get("sha256"):
-                    raise self._bad(f"has a {split}/{name} that does not match its SHA-256", "prepare it again")
+                    raise self._bad(f"has a {split}/{name} that does not match its SHA-256", AGAIN)
 
     def close(self):
         """Close the file."""

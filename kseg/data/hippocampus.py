@@ -1,11 +1,17 @@
 """Hippocampus MRI of the Medical Segmentation Decathlon (task 4) as slices in one HDF5 file (S0.1 to S0.3)."""
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
+import nibabel
 import numpy as np
+from rich.progress import track
 
+from kseg.data import card
+from kseg.data.hdf5 import DataFile
 from kseg.data.nifti import read_volume
 from kseg.data.recipe import centred_box, pad, scale, source_entry, split_groups
 from kseg.data.writer import Writer
@@ -46,6 +52,7 @@ def prepare(config, progress=iter):
     if config.out.exists() and not config.overwrite:  # say so before reading hundreds of files
         raise FileExistsError(f"{config.out} exists. Expected a new file; choose another name or --overwrite.")
     padded = _common_size(pairs, config.multiple)
+    _check_space(config.out, pairs, padded)
     sources = [source_entry(path, root) for pair in pairs.values() for path in pair]
     attributes = {
         "name": "hippocampus" if config.classes == "binary" else "hippocampus-all",
@@ -69,6 +76,26 @@ def prepare(config, progress=iter):
             images, masks = (pad(np.moveaxis(a, 2, 0), padded, box) for a in (image, label))
             writer.add(split[head_of(case)], case, images[..., None], masks, box=box, spacing=spacing[:2])
     return config.out
+
+
+def execute(config, console):
+    """Write the data file, and the numbers of its data card if asked to; says where and what to run next."""
+
+    def progress(cases):
+        return track(cases, "volumes", console=console, disable=not console.is_terminal)
+
+    if config.card is not None:
+        card.check(config.card)
+    prepare(config, progress)
+    with DataFile(config.out) as data:
+        rows = ", ".join(f"{rows} {split}" for split, rows in data.sizes.items())
+        if config.card is not None:
+            card.update(config.card, data)
+    shape = " x ".join(map(str, data.shape))
+    console.print(f"{config.out}: {rows} images of {shape}", highlight=False, soft_wrap=True)
+    loss = "bce+dice" if config.classes == "binary" else "cce+dicefg"
+    command = f"python scripts/train.py --data {config.out} --loss {loss} --bn"
+    console.print(f"Next: {command}", highlight=False, soft_wrap=True)
 
 
 def list_pairs(root):
@@ -99,15 +126,18 @@ def list_pairs(root):
                 f"{image} has no mask{f' ({label} does not exist)' if label else ''}. Expected one in labelsTr; add it "
                 "or remove the image from dataset.json."
             )
-        pairs[image.name.split(".")[0]] = (image, label)
+        case = image.name.split(".")[0]
+        if case in pairs:
+            raise ValueError(f"{listing} lists {case} twice. Expected each volume once; remove one entry.")
+        pairs[case] = (image, label)
     return dict(sorted(pairs.items()))
 
 
 def _inside(root, listing, name):
     if name is None:
         return None
-    path = root / str(name)
-    if not path.resolve().is_relative_to(root.resolve()):
+    path = Path(os.path.normpath(root / str(name)))  # links stay as they are: imagesTr may lie elsewhere
+    if not path.is_relative_to(os.path.normpath(root)):
         raise ValueError(f"{listing} names {name!r} outside its folder. Expected files below {root}.")
     return path
 
@@ -133,9 +163,16 @@ def read_pair(image_path, label_path):
     return image, label.astype(np.uint8), spacing
 
 
-def _common_size(pairs, multiple):
-    import nibabel
+def _check_space(out, pairs, padded):
+    """Raise ValueError when the disk cannot hold the file: HDF5 does not survive a full disk."""
+    slices = sum(nibabel.load(image).shape[2] for image, _ in pairs.values())
+    needed = slices * (padded[0] * padded[1] * 5 + 100) + 2**20
+    free = shutil.disk_usage(out.parent).free if out.parent.is_dir() else needed
+    if free < needed:
+        raise ValueError(f"{out} needs {needed >> 20} MiB, its disk has {free >> 20} MiB free. Expected room for it.")
 
+
+def _common_size(pairs, multiple):
     sizes = []
     for image, _ in pairs.values():
         try:

@@ -1,12 +1,15 @@
 """NIfTI volumes, read with their header checked first."""
 
 import math
+import struct
 from pathlib import Path
 
 import nibabel
 import numpy as np
+from nibabel.openers import Opener
 
 LARGEST = 2**31
+LARGEST_HEADER = 2**20
 
 
 def read_volume(path):
@@ -25,6 +28,7 @@ def read_volume(path):
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. Expected a NIfTI file (.nii or .nii.gz).")
     try:
+        _check_offset(path)
         image = nibabel.load(path)
         shape = image.shape
         spacing = tuple(float(z) for z in image.header.get_zooms()[:3])
@@ -44,6 +48,17 @@ def read_volume(path):
         bad = int(np.size(voxels) - np.isfinite(voxels).sum())
         raise ValueError(f"{path} has {bad} NaN or infinite voxels. Expected finite ones; repair or remove it.")
     return voxels, spacing
+
+
+def _check_offset(path):
+    """Raise ValueError when the header lets the voxels begin so late that the part before would fill the memory."""
+    with Opener(path) as file:
+        header = file.read(352)
+    order = "<" if struct.unpack("<i", header[:4])[0] in (348, 540) else ">"
+    second = struct.unpack(order + "i", header[:4])[0] == 540
+    offset = struct.unpack_from(order + ("q" if second else "f"), header, 168 if second else 108)[0]
+    if not 0 <= offset <= LARGEST_HEADER:
+        raise ValueError(f"its voxels begin at byte {offset:g}")
 
 
 def _unreadable(path, error):

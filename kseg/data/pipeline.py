@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from kseg.data.source import check_split, open_data
 
-BLOCK = 128
+BLOCK, GROUP = 128, 8
 IN_MEMORY = 2 * 1024**3
 
 
@@ -20,10 +20,10 @@ def load(
         split: "train", "validation" or "test".
         batch_size: images a batch, at least 1.
         shuffle: whether each epoch has its own order; by default for "train" only.
-        seed: of the order; the same seed gives the same orders, epoch by epoch.
+        seed: of the order; the same seed gives the same orders, epoch by epoch, whatever other seeds are set.
         drop_remainder: leave out an incomplete last batch.
         in_memory: keep the split in memory; by default if it takes at most 2 GiB. Streamed data are shuffled by
-            blocks of 128 rows and within a buffer of 8 blocks.
+            blocks of 128 rows, and within 8 blocks at a time.
         **options: of a built-in set.
 
     Returns:
@@ -39,38 +39,58 @@ def load(
     shuffle = split == "train" if shuffle is None else shuffle
     in_memory = data.nbytes(split) <= IN_MEMORY if in_memory is None else in_memory
     make = _from_memory if in_memory else _streamed
-    dataset = make(data, split, int(batch_size), shuffle, seed, drop_remainder)
+    dataset = make(data, split, int(batch_size), _Order(shuffle, seed), drop_remainder)
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def _from_memory(data, split, batch_size, shuffle, seed, drop_remainder):
+def _from_memory(data, split, batch_size, order, drop_remainder):
     with tf.device("CPU"):
         images, masks = (tf.constant(array) for array in data.read(split))
-    rows = tf.data.Dataset.range(data.sizes[split])
-    if shuffle:
-        rows = rows.shuffle(data.sizes[split], seed=seed, reshuffle_each_iteration=True)
-    rows = rows.batch(batch_size, drop_remainder=drop_remainder)
-    gather = lambda i: (tf.gather(images, i), tf.gather(masks, i))  # noqa: E731
-    return rows.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+    rows, batches = data.sizes[split], _batches(data.sizes[split], batch_size, drop_remainder)
+
+    def epoch():
+        sequence = order(rows)
+        return (sequence[i * batch_size : (i + 1) * batch_size] for i in range(batches))
+
+    dataset = tf.data.Dataset.from_generator(epoch, output_signature=tf.TensorSpec([None], tf.int64))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
+    return dataset.map(lambda i: (tf.gather(images, i), tf.gather(masks, i)), num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _streamed(data, split, batch_size, shuffle, seed, drop_remainder):
+def _streamed(data, split, batch_size, order, drop_remainder):
     rows, shape = data.sizes[split], data.shape
-    signature = (tf.float32, tf.uint8)
 
-    def read(start):
-        images, masks = tf.numpy_function(
-            lambda s: data.read(split, int(s), min(int(s) + BLOCK, rows)), [start], signature
-        )
+    def epoch():
+        starts = order(-(-rows // BLOCK)) * BLOCK
+        for i in range(0, len(starts), GROUP):
+            group = starts[i : i + GROUP]
+            yield group, order(int(np.minimum(rows - group, BLOCK).sum()))
+
+    def read(starts, within):
+        parts = [data.read(split, int(s), min(int(s) + BLOCK, rows)) for s in starts]
+        return tuple(np.concatenate(column)[within] for column in zip(*parts, strict=True))
+
+    def fetch(starts, within):
+        images, masks = tf.numpy_function(read, [starts, within], (tf.float32, tf.uint8))
         return tf.ensure_shape(images, (None, *shape)), tf.ensure_shape(masks, (None, *shape[:2]))
 
-    blocks = tf.data.Dataset.from_tensor_slices(np.arange(0, rows, BLOCK, dtype=np.int64))
-    if shuffle:
-        blocks = blocks.shuffle(len(blocks), seed=seed, reshuffle_each_iteration=True)
-    # HDF5 reads one block at a time whatever asks; two calls keep one ready while the other is cut up.
-    images = blocks.map(read, num_parallel_calls=2, deterministic=True).unbatch()
-    if shuffle:
-        images = images.shuffle(8 * BLOCK, seed=seed, reshuffle_each_iteration=True)
+    signature = (tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.int64))
+    groups = tf.data.Dataset.from_generator(epoch, output_signature=signature)
+    # HDF5 reads one block at a time whatever asks; two calls keep one group ready while the other is cut up.
+    images = groups.map(fetch, num_parallel_calls=2, deterministic=True).unbatch()
     images = images.batch(batch_size, drop_remainder=drop_remainder)
-    size = rows // batch_size if drop_remainder else -(-rows // batch_size)
-    return images.apply(tf.data.experimental.assert_cardinality(size))
+    return images.apply(tf.data.experimental.assert_cardinality(_batches(rows, batch_size, drop_remainder)))
+
+
+def _batches(rows, batch_size, drop_remainder):
+    return rows // batch_size if drop_remainder else -(-rows // batch_size)
+
+
+class _Order:
+    """0 .. n-1, shuffled or not, from a generator of its own: TensorFlow's global seed changes nothing."""
+
+    def __init__(self, shuffle, seed):
+        self._generator = np.random.default_rng(seed) if shuffle else None
+
+    def __call__(self, n):
+        return np.arange(n) if self._generator is None else self._generator.permutation(n)

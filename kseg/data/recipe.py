@@ -1,6 +1,7 @@
 """Steps that preparing any data set takes: scale, pad, split by group, list the sources."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -68,9 +69,10 @@ def split_groups(groups, ratios, seed):
 
 def source_entry(path, root):
     """{"file", "bytes", "sha256"} of a file, named relative to `root`."""
-    content = Path(path).read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    return {"file": Path(path).relative_to(root).as_posix(), "bytes": len(content), "sha256": digest}
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.tell()
+    return {"file": Path(os.path.relpath(path, root)).as_posix(), "bytes": size, "sha256": digest}
 
 
 def manifest_hash(sources):

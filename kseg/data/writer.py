@@ -11,6 +11,14 @@ import numpy as np
 from kseg.data.hdf5 import FORMAT, INDEX, array_bytes
 
 
+def _is_ours(path):
+    try:
+        with h5py.File(path, "r") as file:
+            return str(file.attrs.get("format", "")).startswith("kseg-")
+    except OSError:
+        return False
+
+
 class Writer:
     """Write a data file row by row; it appears under its name only when complete.
 
@@ -41,12 +49,18 @@ class Writer:
             raise IsADirectoryError(f"{self.path} is a folder. Expected the name of a file.")
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"folder {self.path.parent} does not exist. Expected one; make it first.")
-        self._part = self.path.with_name(self.path.name + ".part")
+        if self.path.exists() and not _is_ours(self.path):
+            raise FileExistsError(f"{self.path} is no data file of kseg. Expected one to replace; choose another name.")
+        self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         self._classes = list(classes)
         self._last, self._cases = {}, set()
         self._hashes = {}
         self._scale = scale
-        self._file = h5py.File(self._part, "w")
+        try:
+            self._file = h5py.File(self._part, "w")
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else "not writable"
+            raise ValueError(f"{self.path} cannot be written ({reason}). Expected a folder to write to.") from None
         values = {
             "format": FORMAT, "name": name, "classes": json.dumps(self._classes),
             "value_range": np.asarray(value_range, np.float32), "command": command,

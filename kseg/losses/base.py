@@ -143,7 +143,8 @@ def functional(cls, name=None):
     ]
     own = [p for p in cls.__signature__.parameters.values() if p.name != "reduction"]
     function.__signature__ = inspect.Signature([*leading, *own])
-    function.__doc__ = f"{inspect.getdoc(cls)}\n\nReturns one value per image, `[B]`."
+    returns = "Returns `[B]`: a value per image for means over pixels and `per_image=True`, else B times the same."
+    function.__doc__ = f"{inspect.getdoc(cls)}\n\n{returns}"
     function.__module__ = cls.__module__
     function.__name__ = function.__qualname__ = name or cls.registered_name
     return function

@@ -10,6 +10,7 @@ from kseg.losses.pixels import prepare
 
 LONGEST = 1000
 SHARED = ("reduction", "name", "dtype")
+WHOLE = (*SHARED, "from_logits")
 
 
 def get(spec, **options):
@@ -87,6 +88,12 @@ def _term(node, spec):
                 raise _spelling(spec) from None
         if len(options) < len(node.keywords):
             raise _spelling(spec)
+        for name in WHOLE:
+            if name in options:
+                raise ValueError(
+                    f"loss {spec!r} sets {name} for one term. Expected it for the whole loss: "
+                    f"kseg.losses.get(..., {name}={options[name]!r})."
+                )
         node = node.func
     if not isinstance(node, ast.Name) or None in options:
         raise _spelling(spec)

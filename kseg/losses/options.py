@@ -1,6 +1,7 @@
 """The one constructor grammar: what each option may be, and the error when it is something else."""
 
 from collections.abc import Sequence
+from math import isfinite
 from numbers import Real
 
 from kseg.registry import unknown
@@ -63,7 +64,7 @@ def _numbers(value, check):
 def _ignore_class(value):
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, Real) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value) or value != int(value):
         raise ValueError("None or one integer class id, such as 255")
     return int(value)
 

@@ -73,14 +73,15 @@ def prepare(y_true, y_pred, sample_weight, *, from_logits, head, ignore_class, l
     classes = scores.shape[-1]
     head = _resolve_head(head, classes)
     y, valid = _labels(tf.convert_to_tensor(y_true), scores, ignore_class, dtype)
-    if valid is not None:
-        counted = valid[..., None] > 0
+    weight, image_weight = _weights(sample_weight, scores, dtype)
+    counted = [(part > 0)[..., None] for part in (valid, weight) if part is not None]
+    if counted:  # what does not count may be anything, nan included
+        counted = counted[0] if len(counted) == 1 else counted[0] & counted[1]
         scores = tf.where(counted, scores, tf.zeros_like(scores))
         y = tf.where(counted, y, tf.zeros_like(y))
     labels = y
     if label_smoothing:
         y = y * (1.0 - label_smoothing) + label_smoothing / (classes if head == "softmax" else 2)
-    weight, image_weight = _weights(sample_weight, scores, dtype)
     options = {"from_logits": from_logits, "head": head, "weight": weight, "valid": valid, "image_weight": image_weight}
     return Pixels(y, scores, labels=labels, **options)
 
@@ -100,13 +101,8 @@ def _labels(y, scores, ignore_class, dtype):
     """One-hot or soft labels `[B, *S, K]` and the mask of counted pixels `[B, *S]` or None."""
     kind, y = ops.tell_labels(y, scores)
     if kind == "ids":
-        return _sparse(_widened(y), scores.shape[-1], ignore_class, dtype)
+        return _sparse(ops.widen(y), scores.shape[-1], ignore_class, dtype)
     return _dense(y, ignore_class, dtype)
-
-
-def _widened(y):
-    """Small integers and booleans as int32, which can hold any `ignore_class`."""
-    return y if y.dtype.is_floating else tf.cast(y, tf.int32)
 
 
 def _sparse(y, classes, ignore_class, dtype):

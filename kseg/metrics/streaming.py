@@ -59,8 +59,8 @@ class ConfusionMetric(keras.metrics.Metric):
             dense, y_true = False, tf.argmax(y_true, axis=-1, output_type=tf.int32)
         elif dense:
             y_true = y_true[..., 0]
-        elif not y_true.dtype.is_floating:
-            y_true = tf.cast(y_true, tf.int32)
+        else:
+            y_true = ops.widen(y_true)
         if self.ignore_class is not None:
             counted = y_true != tf.cast(self.ignore_class, y_true.dtype)
             weight = tf.where(counted, weight, tf.zeros_like(weight))
@@ -70,7 +70,7 @@ class ConfusionMetric(keras.metrics.Metric):
             y_true, known = tf.cast(y_true > 0.5, tf.int32), ops.are_shares(tf.cast(y_true, tf.float32))
         else:
             y_true, known = ops.whole_ids(y_true, classes)
-        unknown = tf.where(tf.reduce_all(known), tf.constant(0.0, tf.float64), float("nan"))
+        unknown = tf.where(tf.reduce_all(known | (weight == 0)), tf.constant(0.0, tf.float64), float("nan"))
         matrix = unknown + tf.math.confusion_matrix(
             *(tf.reshape(t, [-1]) for t in (y_true, self._decide(y_pred))),
             num_classes=classes,

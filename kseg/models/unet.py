@@ -109,3 +109,9 @@ def _check(input_shape, classes, filters, depth, decoder, dropout):
         raise ValueError(f"decoder={decoder!r} is not known. Expected one of: {', '.join(DECODERS)}.")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout={dropout!r} is out of range. Expected at least 0 and below 1.")
+    fixed = [size for size in input_shape[:-1] if size is not None]
+    if fixed and 2**depth > min(fixed):
+        raise ValueError(
+            f"depth={depth} halves images of {'x'.join(map(str, fixed))} to less than a pixel. Expected at most "
+            f"{min(fixed).bit_length() - 1}."
+        )

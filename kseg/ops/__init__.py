@@ -1,7 +1,7 @@
 """Graph ops: pure functions on tensors, no host calls, compiled by XLA as they stand."""
 
 from kseg.ops.entropy import binary_cross_entropy, cross_entropy, focal_factor
-from kseg.ops.labels import are_shares, tell_labels, whole_ids
+from kseg.ops.labels import are_shares, tell_labels, whole_ids, widen
 from kseg.ops.overlap import (
     OverlapSums,
     dice_score,
@@ -34,4 +34,5 @@ __all__ = [
     "tell_labels",
     "tversky_score",
     "whole_ids",
+    "widen",
 ]

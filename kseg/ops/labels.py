@@ -36,6 +36,13 @@ def tell_labels(y, scores):
     return ("ids", y) if classes > 1 or integer else ("dense", y[..., None])
 
 
+def widen(y):
+    """Booleans and integers in a signed type that holds them and any `ignore_class`; floats as they are."""
+    if y.dtype.is_floating:
+        return y
+    return tf.cast(y, tf.int64 if y.dtype in (tf.int64, tf.uint32, tf.uint64) else tf.int32)
+
+
 def whole_ids(y, classes):
     """Ids as int32, and where they are whole numbers in [0, classes); elsewhere the id is 0.
 
@@ -46,11 +53,11 @@ def whole_ids(y, classes):
     Returns:
         (int32, bool), both of the shape of `y`.
     """
-    ids = tf.cast(y, tf.int32)
-    known = (ids >= 0) & (ids < classes)
+    y = widen(y)
+    known = (y >= 0) & (y < classes)
     if y.dtype.is_floating:
-        known &= tf.cast(ids, y.dtype) == y
-    return tf.where(known, ids, tf.zeros_like(ids)), known
+        known &= tf.floor(y) == y
+    return tf.cast(tf.where(known, y, tf.zeros_like(y)), tf.int32), known
 
 
 def are_shares(y):

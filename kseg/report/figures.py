@@ -5,6 +5,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from kseg.files import atomic
 
@@ -27,19 +28,20 @@ def plot_history(history, title=""):
     """Loss and Dice of training and validation against the epoch.
 
     Args:
-        history: {"epoch", "loss", "dice", "val_loss", "val_dice"}: lists of one value per epoch.
+        history: {"epoch", "loss", "dice", "val_loss", "val_dice"}: one value per epoch, counted from 1.
         title: above the figure.
     """
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     axes = figure.subplots(1, 2)
-    epochs = np.asarray(history["epoch"], int) + 1
+    epochs = np.asarray(history["epoch"], int)
     for axis, name, label in zip(axes, ("loss", "dice"), ("loss", "Dice, foreground"), strict=True):
         for key, text, style in ((name, "train", "--"), (f"val_{name}", "validation", "-")):
             if key in history:
                 axis.plot(epochs, history[key], style, marker="o", markersize=3, label=text)
         axis.set(xlabel="epoch", ylabel=label)
         axis.grid(alpha=0.3)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.legend()
     if "val_dice" in history and np.isfinite(history["val_dice"]).any():
         best = int(np.nanargmax(history["val_dice"]))
@@ -94,7 +96,7 @@ def plot_balance(runs, title):
         runs: list of `kseg.studies.toy_balance.Result`, one per training loss.
         title: above the figure.
     """
-    figure = Figure(figsize=(max(8.3 * len(runs), 8.3), 9), layout="constrained")
+    figure = Figure(figsize=(8.3 * len(runs) + 1.5, 9), layout="constrained")
     axes = figure.subplots(2, len(runs), squeeze=False)
     for column, run in enumerate(runs):
         norms, losses = axes[:, column]
@@ -124,5 +126,5 @@ def _line_style(name, colour):
 def _legends(norms, losses, names):
     lines = [Line2D([], [], label=name, **_line_style(name, LOSS_COLOURS[name])) for name in names]
     accuracy = Line2D([], [], color="black", label="accuracy (right axis)")
-    norms.legend(handles=lines, loc="upper right", title="gradient norm of")
-    losses.legend(handles=[*lines, accuracy], loc="center right", title="value of")
+    norms.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.01, 1), title="gradient norm of")
+    losses.legend(handles=[*lines, accuracy], loc="upper left", bbox_to_anchor=(1.1, 1), title="value of")

@@ -12,14 +12,18 @@ TITLES = {"dice": "Dice", "iou": "IoU", "accuracy": "accuracy"}
 def score_table(summary, title):
     """A rich table of `kseg.inference.summarise`: a row per class, mean and 95 % interval per ratio."""
     table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("class", no_wrap=True)
+    table.add_column("class", overflow="fold")
     for name in SHOWN:
         table.add_column(TITLES[name], no_wrap=True)
     table.add_column("cases", justify="right", no_wrap=True)
     without = 0
     for label, ratios in summary.items():
         without += ratios["dice"]["empty"]
-        table.add_row(label, *(_cell(ratios[name]) for name in SHOWN), str(ratios["dice"]["cases"]))
+        table.add_row(
+            label,
+            *(_cell(ratios[name]) for name in SHOWN),
+            str(ratios["dice"]["cases"]),
+        )
     if without:
         table.caption = f"{without} scores are undefined (class in neither mask) and left out of the means."
     return table

@@ -6,6 +6,7 @@ import h5py
 import keras
 import numpy as np
 import tensorflow as tf
+from rich import box
 from rich.progress import Progress
 from rich.table import Table
 
@@ -35,11 +36,13 @@ class Result:
     """Curves of one run: `<loss>_loss` and `<loss>_grad` `[iterations]`, `accuracy` and `accuracy_iteration`.
 
     The losses and global gradient norms are those of the training batch before the update (S1.11); the accuracy
-    is that of 100 fixed validation images after it, every 250 iterations (S1.12).
+    is that of 100 fixed validation images after it, every 250 iterations (S1.12). `complete` is False when the run
+    was interrupted; the curves then hold what was done.
     """
 
     config: ToyBalance
     curves: dict
+    complete: bool = True
 
     @property
     def accuracy(self):
@@ -79,20 +82,22 @@ def run(config, progress=None):
     advance = _trainer(model, optimizer, config)
     measure = _validator(model, config)
     parts, checks = [], []
-    for start, stop in _stretches(config.iterations):
-        parts.append([part.numpy() for part in advance(tf.constant(start), tf.constant(stop))])
-        if (stop - 1) % EVERY == 0:
-            checks.append((stop - 1, float(measure())))
-        if progress:
-            progress(stop)
-    if checks[-1][0] != config.iterations - 1:
-        checks.append((config.iterations - 1, float(measure())))
+    try:
+        for start, stop in _stretches(config.iterations):
+            parts.append([part.numpy() for part in advance(tf.constant(start), tf.constant(stop))])
+            if (stop - 1) % EVERY == 0 or stop == config.iterations:
+                checks.append((stop - 1, float(measure())))
+            if progress:
+                progress(stop)
+    except KeyboardInterrupt:
+        if not checks:
+            raise
     values, norms = (np.concatenate(column) for column in zip(*parts, strict=True))
     curves = {f"{name}_loss": values[:, i] for i, name in enumerate(LOSSES)}
     curves |= {f"{name}_grad": norms[:, i] for i, name in enumerate(LOSSES)}
     iterations, accuracies = zip(*checks, strict=True)
     curves |= {"accuracy_iteration": np.array(iterations), "accuracy": np.array(accuracies)}
-    return Result(config, curves)
+    return Result(config, curves, len(values) == config.iterations)
 
 
 def _stretches(iterations):
@@ -138,6 +143,13 @@ def _validator(model, config):
     return measure
 
 
+def run_name(config):
+    """Conditions of a run in one word, such as `dicefg_adam_nconv2_bs2_bn_fg5_seed0` (S1.13)."""
+    foreground = round(100 * (1 - config.threshold), 2)
+    norm = "bn" if config.bn else "nobn"
+    return f"{config.loss}_{config.optimizer}_nconv2_bs{config.batch_size}_{norm}_fg{foreground:g}_seed{config.seed}"
+
+
 def save_curves(result, path):
     """Write the curves to HDF5: one array a curve, the conditions and final scores as attributes."""
     with atomic(path) as part, h5py.File(part, "w") as file:
@@ -148,20 +160,25 @@ def save_curves(result, path):
 
 
 def execute(config, console):
-    """Run one condition and keep curves.h5, balance.png and record.json in a run folder; returns the Result."""
+    """Run one condition and keep curves, balance.png and record.json in a run folder; returns the Result."""
     folder = RunFolder(config, devices=environment())
     with folder.running():
         with Progress(*Progress.get_default_columns(), console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task(f"{config.loss}, threshold {config.threshold:g}", total=config.iterations)
             result = run(config, lambda done: bar.update(task, completed=done))
-        save_curves(result, folder / "curves.h5")
+        save_curves(result, folder / f"{run_name(config)}.h5")
         foreground = round(100 * (1 - config.threshold), 2)
         title = f"{foreground:g}% Foreground (seed {config.seed})\n{config.optimizer.upper()}, Batch Norm: {config.bn}"
         report.save_figure(report.plot_balance([result], title), folder / "balance.png")
-        folder.save(accuracy=result.accuracy, best_accuracy=result.best_accuracy)
-    table = Table("quantity", *LOSSES, title="last iteration")
+        largest = {name: float(curve.max()) for name, curve in result.curves.items() if "accuracy" not in name}
+        folder.save(accuracy=result.accuracy, best_accuracy=result.best_accuracy, largest=largest)
+        if not result.complete:
+            raise KeyboardInterrupt
+    table = Table("", *LOSSES, box=box.SIMPLE_HEAD)
     for label, kind in (("loss", "loss"), ("gradient norm", "grad")):
-        table.add_row(label, *(f"{result.curves[f'{name}_{kind}'][-1]:.4f}" for name in LOSSES))
+        curves = [result.curves[f"{name}_{kind}"] for name in LOSSES]
+        table.add_row(f"{label}, last", *(f"{curve[-1]:.4f}" for curve in curves))
+        table.add_row(f"{label}, largest", *(f"{curve.max():.4f}" for curve in curves))
     console.print(table)
     console.print(f"Curves and figure are in {folder.path}/", highlight=False)
     console.print(f"accuracy {result.accuracy:.4f}", highlight=False)

@@ -16,7 +16,7 @@ class KeepHistory(keras.callbacks.Callback):
         self.path, self.rows = path, []
 
     def on_epoch_end(self, epoch, logs=None):
-        self.rows.append({"epoch": epoch, **{name: float(value) for name, value in (logs or {}).items()}})
+        self.rows.append({"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}})
         write_csv(self.path, self.rows)
 
 

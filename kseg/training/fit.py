@@ -38,7 +38,8 @@ def fit(model, train, validation, *, epochs, folder=None, head="auto", callbacks
         train, validation: `tf.data` batches of (images, masks).
         epochs: passes over `train`.
         folder: a Path; gets history.csv, model.keras (best by `val_dice`) and state/. None keeps nothing.
-        head: last activation of the saved model: "sigmoid", "softmax", or "auto": sigmoid for one channel.
+        head: last activation of the saved model: "sigmoid", "softmax", or "auto": what the loss needs, else sigmoid
+            for one channel and softmax for several.
         callbacks: further Keras callbacks.
 
     Returns:
@@ -49,6 +50,8 @@ def fit(model, train, validation, *, epochs, folder=None, head="auto", callbacks
     """
     log, keep = [], []
     if folder is not None:
+        if head == "auto":
+            head = getattr(model.loss, "head", "auto")
         if head == "auto":
             head = "sigmoid" if model.output_shape[-1] == 1 else "softmax"
         with_probabilities(model, head)  # refuses a head that does not fit before an epoch is spent

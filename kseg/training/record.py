@@ -1,5 +1,7 @@
 """The folder of a run: claimed before anything is written, with a record of what was run and how it ended."""
 
+import json
+import os
 import platform
 import shutil
 import sys
@@ -13,7 +15,12 @@ from pathlib import Path
 from kseg import __version__
 from kseg.files import write_json, write_text
 
-PACKAGES = ("tensorflow", "keras", "numpy", "h5py")
+PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "scipy", "matplotlib", "nibabel")
+# What runs write; with the files that a record lists, all that overwriting may remove. The rest is the user's.
+WRITTEN = {
+    "record.json", "error.txt", "history.csv", "model.keras", "state", "logs", "curves.png", "examples.png",
+    "cases.csv", "summary.json",
+}  # fmt: skip
 
 
 class RunFailed(RuntimeError):
@@ -32,7 +39,7 @@ class RunFolder:
     """
 
     def __init__(self, config, **facts):
-        self.path = _claim(config)
+        self.path, self._replaced = _claim(config)
         self.record = {
             "kseg": __version__,
             "program": config.program,
@@ -41,7 +48,11 @@ class RunFolder:
             "status": "running",
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-            "machine": {"system": platform.system(), "processor": platform.machine()},
+            "machine": {
+                "system": platform.system(),
+                "processor": platform.machine(),
+                "cores": os.cpu_count(),
+            },
             **facts,
         }
         self._began = time.monotonic()
@@ -62,45 +73,91 @@ class RunFolder:
             yield self
         except KeyboardInterrupt:
             self._end("interrupted")
-            raise KeyboardInterrupt(f"what was done is kept in {self.path}") from None
+            raise KeyboardInterrupt(f"what was done is kept in {self.path}{self._former()}") from None
         except Exception as error:
-            self._end("failed")
             write_text(self.path / "error.txt", traceback.format_exc())
+            self._end("failed")
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise RunFailed(f"the run failed: {reason} (details in {self.path / 'error.txt'})") from error
+            raise RunFailed(
+                f"the run failed: {reason} (details in {self.path / 'error.txt'}{self._former()})"
+            ) from error
         self._end("finished")
+        if self._replaced is not None:
+            shutil.rmtree(self._replaced)
+
+    def _former(self):
+        return "" if self._replaced is None else f"; the run it was to replace is in {self._replaced}"
 
     def _end(self, status):
-        self.save(status=status, seconds=round(time.monotonic() - self._began, 1))
+        files = sorted(path.name for path in self.path.iterdir())
+        self.save(status=status, seconds=round(time.monotonic() - self._began, 1), files=files)
 
 
 def check_output(config):
-    """Raise FileExistsError if a run may not have its folder; nothing is made."""
+    """Raise FileExistsError if a run may not have its folder; nothing is made.
+
+    An existing folder is replaced only with `config.overwrite`, and only if it is empty or holds a run of the same
+    program, no file that kseg did not write, nothing that this run reads, and not the current folder.
+    """
     output = config.output
-    if output is None or not output.exists():
+    if output is None or not (output.exists() or output.is_symlink()):
         return
     if not config.overwrite:
         raise FileExistsError(f"--output {output} exists. Expected a new folder; choose another or --overwrite.")
-    if not output.is_dir() or (any(output.iterdir()) and not (output / "record.json").is_file()):
+    if reason := _unfit(config, output):
         raise FileExistsError(
-            f"--output {output} is no run folder. Expected a new or empty folder, or one with record.json to "
-            "overwrite; choose another."
+            f"--output {output} {reason}. Expected an empty folder, or one with a run of {config.program} and nothing "
+            "else, to overwrite; choose another."
         )
 
 
+def _unfit(config, output):
+    """Why `output` may not be replaced, or None."""
+    if output.is_symlink() or not output.is_dir():
+        return "is no folder of its own"
+    inside = [Path(str(getattr(config, name))) for name in ("data", "model") if hasattr(config, name)] + [Path.cwd()]
+    for path in inside:
+        if path.resolve().is_relative_to(output.resolve()) and path.exists():
+            return f"holds {path}, which this run needs"
+    names = {path.name for path in output.iterdir()}
+    if not names:
+        return None
+    try:
+        record = json.loads((output / "record.json").read_text(encoding="utf-8"))
+        program, written = record["program"], WRITTEN | set(record.get("files", ()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return "has no record.json of a run"
+    if foreign := sorted(names - written):
+        return f"holds {foreign[0]}, which kseg did not write"
+    return None if program == config.program else f"holds a run of {program}"
+
+
+def _make(path):
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        reason = f"folder {path} cannot be made ({error.strerror})"
+        raise ValueError(f"{reason}. Expected one that can be written; choose another --output.") from None
+
+
 def _claim(config):
+    """(new folder, the folder it replaces under its new name or None)."""
     check_output(config)
     if config.output is not None:
+        aside = None
         if config.output.exists():
-            shutil.rmtree(config.output)
-        config.output.mkdir(parents=True)
-        return config.output
+            aside = config.output.with_name(f"{config.output.name}.replaced-{os.getpid()}")
+            config.output.rename(aside)
+        _make(config.output)
+        return config.output, aside
     number = 1
     while True:
         path = Path("runs") / f"{config.program}-{number}"
         try:
-            path.mkdir(parents=True)
-            return path
+            _make(path)
+            return path, None
         except FileExistsError:
             number += 1
 

@@ -48,6 +48,8 @@ def train(config, console):
     data = open_data(config.data)
     for split in ("train", "validation", "test"):
         check_split(data, split)
+    if config.verify:
+        data.verify()
     loss = losses.get(config.loss, from_logits=True)
     channels, head = models.head_for(loss.head, len(data.classes), config.head)
     if loss.head == "auto" and head == "sigmoid":
@@ -105,7 +107,7 @@ def _identity(data):
 def _plan(config, data, model, head, folder):
     sizes = ", ".join(f"{rows} {split}" for split, rows in data.sizes.items())
     return {
-        "data": f"{config.data}: {sizes} images of {' x '.join(map(str, data.shape))}",
+        "data": f"{config.data}: {sizes} images of {'x'.join(map(str, data.shape))}",
         "classes": ", ".join(data.classes),
         "model": f"U-Net, {model.count_params():,} parameters, {head} head, "
         f"{'batch normalisation' if config.bn else 'no batch normalisation'}",
@@ -173,6 +175,11 @@ def evaluate(config, console):
         data.verify()
     model = inference.load_model(config.model)
     inference.check_fit(model, data)
+    if config.threshold != 0.5 and model.output_shape[-1] > 1:
+        raise ValueError(
+            f"--threshold={config.threshold:g} does not fit a model of {model.output_shape[-1]} channels, where the "
+            "largest decides. Expected a model with one sigmoid channel; leave --threshold out."
+        )
     folder = RunFolder(config, data=_identity(data), devices=environment())
     with folder.running():
         summary = evaluate_into(folder.path, model, data, config.split, config.batch_size, console, config.threshold)

@@ -170,10 +170,12 @@ def test_checksums_find_one_changed_value(path, name):
     with change(path) as file:
         data = file["train"][name]
         if name == "case":
-            data[4] = "B"
+            data[4] = "bb"
+        elif name == "box":
+            data[3:, 2] = 1
         else:
             flat = data[:].ravel()
-            flat[-1] = 1 if flat[-1] == 0 else 0
+            flat[-1] = 9 if name == "slice" else (flat[-1] == 0)
             data[:] = flat.reshape(data.shape)
     with DataFile(path) as data, pytest.raises(ValueError, match=f"train/{name}.*SHA-256"):
         data.verify()
@@ -239,11 +241,56 @@ def test_missing_arrays_are_named(path, name):
     assert f"train/{name}" in refusal(path)
 
 
+def swap_rows(train):
+    for array in train.values():
+        rows = array[:]
+        array[0], array[1] = rows[1], rows[0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda file: file.attrs.__setitem__("classes", '["a"]'), "classes"),
+        (lambda file: file.attrs.__setitem__("classes", '{"a": 1, "b": 2}'), "classes"),
+        (lambda file: file.attrs.__setitem__("value_range", [1.0]), "value range"),
+        (lambda file: file.attrs.__setitem__("format", np.arange(3)), "format"),
+        (lambda file: swap_rows(file["train"]), "not sorted"),
+        (lambda file: file["test/case"].__setitem__(slice(None), "a"), "in train and test"),
+        (lambda file: file["train/box"].__setitem__((slice(None), 1), 7), "outside its image"),
+        (lambda file: file["train/box"].__setitem__((0, 2), 1), "two for one case"),
+    ],
+    ids=["one class", "a dict", "range", "format", "unsorted", "case twice", "box outside", "two boxes"],
+)
+def test_what_the_schema_forbids_is_refused(path, damage, message):
+    with change(path) as file:
+        damage(file)
+    assert message in refusal(path)
+
+
+def test_bytes_without_a_scale_are_refused(path):
+    with change(path) as file:
+        for split in ("train", "test"):
+            images = file[split]["images"][:].astype(np.uint8)
+            del file[split]["images"]
+            file[split]["images"] = images
+    assert "scale unknown" in refusal(path)
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [("images", np.nan, "NaN"), ("masks", 9, "label 9")])
+def test_values_that_no_image_may_hold_are_found_whatever_the_checksum(path, name, value, message):
+    with change(path) as file:
+        data = file["train"][name]
+        data[0, 0, 0] = value
+        data.attrs["sha256"] = hashlib.sha256(data[:].tobytes()).hexdigest()
+    with DataFile(path) as data, pytest.raises(ValueError, match=message):
+        data.verify()
+
+
 @pytest.mark.parametrize("name", ARRAYS)
 def test_arrays_of_differing_length_are_refused(path, name):
     with change(path) as file:
         file["train"][name].resize(4, axis=0)
-    assert "rows" in refusal(path)
+    assert "images (" in refusal(path)
 
 
 @pytest.mark.parametrize(

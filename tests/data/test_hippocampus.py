@@ -1,6 +1,7 @@
 """Preparing the hippocampus volumes (S0.1 to S0.3), on nine tiny volumes and on the real ones."""
 
 import json
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -291,8 +292,26 @@ def test_an_existing_file_is_kept_unless_told(refused, msd, tmp_path):
     out.write_text("mine")
     error = refused("prepare_hippocampus", msd, out, *SPLIT)
     assert str(out) in error and "--overwrite" in error
+    error = refused("prepare_hippocampus", msd, out, *SPLIT, "--overwrite")
+    assert "no data file of kseg" in error
     assert out.read_text() == "mine"
-    prepare(msd, out, "--overwrite")
+
+
+def test_a_data_file_is_replaced_when_told(msd, tmp_path):
+    prepare(msd, tmp_path / "out.h5")
+    prepare(msd, tmp_path / "out.h5", "--overwrite")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.h5"]
+
+
+def test_a_card_without_marks_is_refused_before_anything_is_written(refused, msd, tmp_path):
+    (tmp_path / "card.md").write_text("no marks")
+    error = refused("prepare_hippocampus", msd, tmp_path / "set.h5", *SPLIT, "--card", tmp_path / "card.md")
+    assert "lacks the marks" in error
+
+
+def test_a_disk_without_room_is_refused(refused, msd, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    assert "MiB free" in refused("prepare_hippocampus", msd, tmp_path / "set.h5", *SPLIT)
 
 
 def test_the_card_gets_the_numbers(msd, tmp_path):

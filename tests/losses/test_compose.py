@@ -173,7 +173,7 @@ def test_a_model_compiled_with_a_sum_saves_and_loads(three_channels, tmp_path):
         ("bce + dice", {"smooth": -1}, "smooth=-1 does not fit loss 'dice'"),
         ("dice(gama=3)", {}, "'gama' is not known"),
         ("focal(gama=3)", {}, "Did you mean 'gamma'"),
-        ("bce(from_logits=True) + dice", {}, "mixes from_logits"),
+        ("bce(from_logits=True) + dice", {}, "sets from_logits for one term"),
         ("", {}, "no loss. Expected a name or a sum"),
         (None, {}, "no loss"),
         (3, {}, "no loss"),

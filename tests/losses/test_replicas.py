@@ -33,8 +33,8 @@ SPECS = [
     "dicefg(empty='penalise_fp')",
     "tversky(empty='skip')",
     "cce + 0.5*dicefg",
-    "cce(reduction='sum')",
-    "dice(reduction='sum')",
+    "cce summed",
+    "dice summed",
     "cce weighted",
     "dice weighted",
 ]
@@ -44,10 +44,12 @@ def losses():
     import kseg.losses
 
     assert set(kseg.losses.names()) <= set(SPECS), "a loss is missing here"
-    return [
-        (kseg.losses.get(s.removesuffix(" weighted"), from_logits=True), s.endswith("weighted"))
-        for s in SPECS
-    ]
+    family = []
+    for spec in SPECS:
+        name, _, kind = spec.partition(" ") if spec.endswith(("weighted", "summed")) else (spec, "", "")
+        options = {"reduction": "sum"} if kind == "summed" else {}
+        family.append((kseg.losses.get(name, from_logits=True, **options), kind == "weighted"))
+    return family
 
 
 def images(count):

@@ -437,3 +437,32 @@ def test_an_unknown_channel_count_is_refused():
 
     with pytest.raises(ValueError, match="known number of channels"):
         trace.get_concrete_function()
+
+
+# --- small numbers
+
+
+@pytest.mark.parametrize("name", OVERLAP)
+@pytest.mark.parametrize("empty", ["zero", "one", "skip", "penalise_fp"])
+def test_a_class_with_little_truth_is_present(name, empty):
+    ids, logits = draw(2)
+    logits = np.concatenate([logits, logits[..., :1] - 1], axis=-1)
+    soft = np.eye(3)[ids]
+    soft[0, 1, 2] = [0.5, 0.3, 0.2]
+    ids[0, 1, 2] = 2
+    weight = np.ones(SHAPE)
+    weight[0, 1, 2] = 0.2
+    for labels, weights in ((soft, None), (ids, weight)):
+        expected = value(name, labels, logits, weights)
+        assert value(name, labels, logits, weights, empty=empty) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_focal_tversky_of_a_nearly_perfect_prediction_is_the_formula(dtype):
+    ids = np.array([[[0, 1, 1, 0]]])
+    p = np.array([0, 1 - 1e-4, 1 - 1e-4, 1e-4], dtype).reshape(1, 1, 4, 1)
+    shared = 2 * (1 - 1e-4)
+    short = 1 - shared / (shared + 0.3 * 1e-4 + 0.7 * 2e-4)
+    assert 0.5e-4 < short < 2e-4
+    result = float(L.FocalTversky(dtype=dtype)(ids, p))
+    assert result == pytest.approx(short**0.75, rel=1e-2 if dtype == "float32" else 1e-3)

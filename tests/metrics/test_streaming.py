@@ -258,3 +258,17 @@ def test_a_float_mask_of_255_for_one_channel_gives_nan():
         metric = M.PixelAccuracy(ignore_class=ignore)
         metric.update_state(mask, np.zeros((1, 2, 2, 1), np.float32))
         assert np.isfinite(float(metric.result())) == known
+
+
+@pytest.mark.parametrize("metric", ALL)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", ["int8", "int32", "float32"])
+def test_pixels_of_class_minus_one_can_be_ignored(batch, metric, channels, kind):
+    truth, logits = (batch[0] % max(channels, 2)).astype(kind), batch[1][..., :channels]
+    expected = feed(metric(from_logits=True), truth[:, 1:], logits[:, 1:])
+    assert expected != feed(metric(from_logits=True), truth, logits)
+    marked = truth.copy()
+    marked[:, 0] = -1
+    for labels in (marked, marked[..., None]):
+        assert feed(metric(from_logits=True, ignore_class=-1), labels, logits) == expected
+        assert np.isnan(feed(metric(from_logits=True), labels, logits))
