@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-ROUNDS, STEPS, BATCH = 5, 40, 32
+ROUNDS, EPOCHS, BATCH = 5, 3, 32
 SCRIPTS = Path(__file__).parent
 
 
@@ -60,7 +60,8 @@ def training(path):
     from kseg.training.callbacks import ShowProgress
 
     data = open_data(path)
-    batches = [(images, masks) for images, masks in load(data, "train", BATCH, drop_remainder=True).take(STEPS)]
+    train = load(data, "train", BATCH, drop_remainder=True)
+    batches = list(train)
     loss = losses.get("bce + dice", from_logits=True)
 
     def network():
@@ -84,14 +85,13 @@ def training(path):
             value = step(images, masks)
         float(value)
 
-    train = load(data, "train", BATCH, drop_remainder=True).take(STEPS)
     with tempfile.TemporaryDirectory() as folder:
 
         def fit_epoch():
             fit(ours, train, None, epochs=1, folder=Path(folder), callbacks=[ShowProgress(Console(quiet=True))])
 
         bare_epoch(), fit_epoch()
-        pairs = [(seconds(bare_epoch), seconds(fit_epoch)) for _ in range(ROUNDS)]
+        pairs = [(seconds(bare_epoch), seconds(fit_epoch)) for _ in range(EPOCHS)]
     images = len(batches) * BATCH
     bare_time, fit_time = (median(column) for column in zip(*pairs, strict=True))
     print(f"bare step {images / bare_time:.0f} images/s, fit {images / fit_time:.0f} images/s")

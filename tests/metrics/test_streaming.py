@@ -272,3 +272,10 @@ def test_pixels_of_class_minus_one_can_be_ignored(batch, metric, channels, kind)
     for labels in (marked, marked[..., None]):
         assert feed(metric(from_logits=True, ignore_class=-1), labels, logits) == expected
         assert np.isnan(feed(metric(from_logits=True), labels, logits))
+
+
+def test_a_batch_without_images_changes_nothing():
+    metric = M.IoU()
+    metric.update_state(np.array([[[0, 1]]]), np.array([[[[2.0, 1.0], [1.0, 2.0]]]]))
+    metric.update_state(np.zeros((0, 1, 2), int), np.zeros((0, 1, 2, 2)))
+    assert float(metric.result()) == 1.0
