@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-ROUNDS, EPOCHS, BATCH = 5, 3, 32
+ROUNDS, EPOCHS, STEPS, BATCH = 5, 4, 80, 32
 SCRIPTS = Path(__file__).parent
 
 
@@ -60,7 +60,7 @@ def training(path):
     from kseg.training.callbacks import ShowProgress
 
     data = open_data(path)
-    train = load(data, "train", BATCH, drop_remainder=True)
+    train = load(data, "train", BATCH, drop_remainder=True).take(STEPS)
     batches = list(train)
     loss = losses.get("bce + dice", from_logits=True)
 
