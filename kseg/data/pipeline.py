@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from kseg.data.source import check_split, open_data
 
-BLOCK, GROUP = 128, 8
+AHEAD, BLOCK, GROUP = 4, 128, 8
 IN_MEMORY = 2 * 1024**3
 
 
@@ -40,7 +40,16 @@ def load(
     in_memory = data.nbytes(split) <= IN_MEMORY if in_memory is None else in_memory
     make = _from_memory if in_memory else _streamed
     dataset = make(data, split, int(batch_size), _Order(shuffle, seed), drop_remainder)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return dataset.prefetch(AHEAD).with_options(_fixed())
+
+
+def _fixed():
+    """Options without autotuning, whose thread sleeps 10, 20, 40 ... ms and misses its wake-up now and then: ending an
+    epoch then waits for the rest of the sleep, up to a minute. The pipeline is far faster than any model as it is.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def _from_memory(data, split, batch_size, order, drop_remainder):
@@ -54,7 +63,7 @@ def _from_memory(data, split, batch_size, order, drop_remainder):
 
     dataset = tf.data.Dataset.from_generator(epoch, output_signature=tf.TensorSpec([None], tf.int64))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
-    return dataset.map(lambda i: (tf.gather(images, i), tf.gather(masks, i)), num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.map(lambda i: (tf.gather(images, i), tf.gather(masks, i)), num_parallel_calls=2)
 
 
 def _streamed(data, split, batch_size, order, drop_remainder):

@@ -78,6 +78,12 @@ def test_a_seed_gives_the_same_orders_and_each_epoch_its_own(prepared, in_memory
     assert first != epochs(2)
 
 
+@STREAMED
+def test_no_autotuning_thread_runs(prepared, in_memory):
+    """Its lost wake-ups made the end of an epoch wait, up to a minute."""
+    assert load(prepared, in_memory=in_memory).options().autotune.enabled is False
+
+
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5, True])
 def test_bad_batch_sizes_are_refused(prepared, batch_size):
     with pytest.raises(ValueError, match=f"batch_size={batch_size}.*Expected a whole number, at least 1"):
