@@ -10,20 +10,41 @@ import tensorflow as tf
 
 from kseg import metrics as M
 from kseg.data.source import check_split, open_data
-from kseg.stats import bootstrap_interval
+from kseg.metrics.cases import RATIOS, SURFACE
 
-RATIOS = {
-    "dice": M.dice, "iou": M.iou, "accuracy": M.accuracy, "precision": M.precision, "recall": M.recall,
-}  # fmt: skip
 BLOCK = 512
 
 
 class Case(NamedTuple):
-    """Score of one case: its name, its slices, and `Counts` `[K]` over its pixels without padding."""
+    """Score of one case: its name, its slices, `Counts` `[K]` over its pixels without padding, and surface scores.
+
+    The last are `kseg.metrics.surface_scores`, or empty when they were not asked for.
+    """
 
     name: str
     slices: int
     counts: M.Counts
+    surface: dict = {}
+
+    def values(self):
+        """{score: `[K]`} of every score."""
+        return {**{name: ratio(self.counts) for name, ratio in RATIOS.items()}, **self.surface}
+
+
+class Surfaces(NamedTuple):
+    """How distances between surfaces are taken: voxel size of each case, tolerance of surface Dice, and their unit.
+
+    `unit` is "mm", or "px" when the data do not tell the pixel size; then pixels are taken to be squares of side 1.
+    """
+
+    spacing: dict
+    tolerance: float
+    unit: str
+
+    @property
+    def axes(self):
+        """2 for images, 3 for volumes."""
+        return len(next(iter(self.spacing.values())))
 
 
 def load_model(path):
@@ -125,13 +146,52 @@ def assemble(rows, index, case_rows):
     return rows[case_rows][order][:, y0:y1, x0:x1]
 
 
-def score_cases(model, source, split="test", *, threshold=0.5, batch_size=32, progress=iter):
+def plan_surfaces(index, *, slice_spacing=None, tolerance=1.0):
+    """How to measure surfaces in a split: within images when every case is one, else in volumes.
+
+    Args:
+        index: of the split, with the pixel size in each slice; see `kseg.data.hdf5`.
+        slice_spacing: distance between neighbouring slices, in mm (pixels if the data do not tell the pixel size). The
+            data do not hold it, so volumes cannot be measured without it.
+        tolerance: of surface Dice, in the same unit.
+
+    Returns:
+        Surfaces, or None for volumes without `slice_spacing`.
+
+    Raises:
+        ValueError: slices whose distances differ, or `slice_spacing` for cases of one image each.
+    """
+    cases = dict(cases_of(index))
+    volumes = any(rows.stop - rows.start > 1 for rows in cases.values())
+    if volumes and slice_spacing is None:
+        return None
+    if slice_spacing is not None and not volumes:
+        raise ValueError(
+            f"slice spacing {slice_spacing:g} does not fit cases of one image each. Expected volumes; leave it out."
+        )
+    known = bool((np.isfinite(index["spacing"]) & (index["spacing"] > 0)).all())
+    spacing = {}
+    for name, rows in cases.items():
+        in_plane = tuple(float(s) for s in index["spacing"][rows.start]) if known else (1.0, 1.0)
+        steps = np.unique(np.diff(np.sort(index["slice"][rows])))
+        if len(steps) > 1:
+            raise ValueError(
+                f"case {name} lacks slices: they are {steps[0]} to {steps[-1]} apart. Expected equal steps for surface "
+                "distances; prepare all slices, or leave the slice spacing out."
+            )
+        step = float(steps[0]) if len(steps) else 1.0
+        spacing[name] = (slice_spacing * step, *in_plane) if volumes else in_plane
+    return Surfaces(spacing, tolerance, "mm" if known else "px")
+
+
+def score_cases(model, source, split="test", *, threshold=0.5, batch_size=32, surfaces=None, progress=iter):
     """Score every case of a split.
 
     Args:
         model: gives probabilities; see `check_fit`.
         source: a data set, or what `kseg.data.open_data` takes.
         split, threshold, batch_size: see `predict_masks`.
+        surfaces: of `plan_surfaces`; None leaves surface distances out.
         progress: wraps the list of blocks, to show how far it is.
 
     Returns:
@@ -147,20 +207,30 @@ def score_cases(model, source, split="test", *, threshold=0.5, batch_size=32, pr
         masks.append(true)
         decided += [decide(images[i : i + batch_size]).numpy() for i in range(0, len(images), batch_size)]
     masks, decided = np.concatenate(masks), np.concatenate(decided)
-    return count_cases(masks, decided, data.index(split), len(data.classes))
+    return count_cases(masks, decided, data.index(split), len(data.classes), surfaces)
 
 
-def count_cases(masks, predicted, index, classes):
+def count_cases(masks, predicted, index, classes, surfaces=None):
     """List of `Case` from true and predicted ids `[N, H, W]` and the index of their rows."""
     cases = []
     for name, rows in cases_of(index):
         true, guess = assemble(masks, index, rows), assemble(predicted, index, rows)
-        cases.append(Case(name, len(true), M.confusion_counts(true, guess, classes)))
+        counts = M.confusion_counts(true, guess, classes)
+        cases.append(Case(name, len(true), counts, _surface_of(true, guess, classes, surfaces, name)))
     return cases
 
 
+def _surface_of(true, guess, classes, surfaces, name):
+    if surfaces is None:
+        return {}
+    spacing = surfaces.spacing[name]
+    if len(spacing) == 2:
+        true, guess = true[0], guess[0]
+    return M.surface_scores(true, guess, classes, spacing=spacing, tolerance=surfaces.tolerance)
+
+
 def summarise(cases, classes, *, seed=0):
-    """Mean over cases of every ratio, per class, with a 95 % bootstrap interval.
+    """Mean over cases of every score, per class, with a 95 % bootstrap interval.
 
     Args:
         cases: list of `Case`.
@@ -168,38 +238,33 @@ def summarise(cases, classes, *, seed=0):
         seed: of the bootstrap.
 
     Returns:
-        {class: {ratio: {"mean", "low", "high", "cases", "empty"}}}; with three or more classes also
-        "foreground mean", the mean over foreground classes within each case. `empty` counts cases without a
-        score (0/0), which are left out of the mean.
+        {class: {score: {"mean", "low", "high", "cases", "empty", "missed"}}}; with three or more classes also
+        "foreground mean", the mean over foreground classes within each case. Surface scores are of the foreground
+        only. `empty` counts cases without a score (0/0) and `missed` infinite distances (class in one mask alone);
+        both are left out of the mean.
     """
-    values = {name: ratio(_stacked(cases)) for name, ratio in RATIOS.items()}
+    each = [case.values() for case in cases]
+    values = {name: np.stack([case[name] for case in each]) for name in each[0]}
     columns = {name: (slice(i, i + 1)) for i, name in enumerate(classes)}
     if len(classes) > 2:
         columns["foreground mean"] = slice(1, None)
     return {
-        label: {name: _mean(M.nanmean(value[:, column]), seed) for name, value in values.items()}
+        label: {
+            name: M.mean_over_cases(M.nanmean(value[:, column]), seed=seed)
+            for name, value in values.items()
+            if name not in SURFACE or column.start > 0
+        }
         for label, column in columns.items()
     }
 
 
-def _stacked(cases):
-    return M.Counts(*(np.stack(parts) for parts in zip(*(case.counts for case in cases), strict=True)))
-
-
-def _mean(values, seed):
-    low, high = bootstrap_interval(values, seed=seed)
-    known = values[~np.isnan(values)]
-    mean = float(known.mean()) if len(known) else float("nan")
-    return {"mean": mean, "low": low, "high": high, "cases": len(known), "empty": len(values) - len(known)}
-
-
 def case_rows(cases, classes):
-    """One dict per case and class: names, counts and ratios; for a CSV file."""
+    """One dict per case and class: names, counts and scores; for a CSV file."""
     rows = []
     for case in cases:
-        ratios = {name: ratio(case.counts) for name, ratio in RATIOS.items()}
+        values = case.values()
         for i, label in enumerate(classes):
             counts = {name: int(value[i]) for name, value in case.counts._asdict().items()}
-            scores = {name: round(float(value[i]), 6) for name, value in ratios.items()}
+            scores = {name: round(float(value[i]), 6) for name, value in values.items()}
             rows.append({"case": case.name, "slices": case.slices, "class": label, **counts, **scores})
     return rows

@@ -117,8 +117,8 @@ def test_a_perfect_model_scores_one():
     data = open_data("toy")
     summary = inference.summarise(inference.score_cases(perfect(), data), data.classes)
     for ratios in summary.values():
-        assert [score["mean"] for score in ratios.values()] == [1.0] * 5
-        assert ratios["dice"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "cases": 100, "empty": 0}
+        assert [score["mean"] for score in ratios.values()] == [1.0] * 6
+        assert ratios["dice"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "cases": 100, "empty": 0, "missed": 0}
 
 
 def test_cases_of_gives_the_rows_of_each_case():

@@ -1,14 +1,16 @@
 """Confusion counts and the ratios made of them: pure functions on NumPy arrays or tensors.
 
 The ratios take `Counts` of any shape `[..., K]` (per case, per batch, summed: counts add up) and return the
-same shape. Where a ratio is 0/0 they give `empty`, nan unless told otherwise, so that nothing passes for a
-score that is none.
+same shape. Where a ratio is 0/0 they give `empty`: "nan" (the default, so that nothing passes for a score that is
+none), "zero", "one" or a number.
 """
 
 import sys
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from kseg.metrics.options import empty_score
 
 
 class Counts(NamedTuple):
@@ -71,12 +73,12 @@ def confusion_matrix(y_true, y_pred, classes, *, ignore_class=None):
 
 
 def counts_from_matrix(matrix):
-    """`Counts` `[K]` of a confusion matrix `[K, K]` (rows true, columns predicted)."""
+    """`Counts` `[..., K]` of confusion matrices `[..., K, K]` (rows true, columns predicted)."""
     xp = _namespace(matrix)
-    tp = xp.linalg.diag_part(matrix) if xp is not np else np.diagonal(matrix)
+    tp = xp.linalg.diag_part(matrix) if xp is not np else np.diagonal(matrix, axis1=-2, axis2=-1)
     add = xp.sum if xp is np else xp.reduce_sum
-    fp, fn = add(matrix, axis=0) - tp, add(matrix, axis=1) - tp
-    return Counts(tp, fp, fn, add(matrix) - tp - fp - fn)
+    fp, fn = add(matrix, axis=-2) - tp, add(matrix, axis=-1) - tp
+    return Counts(tp, fp, fn, add(matrix, axis=(-2, -1))[..., None] - tp - fp - fn)
 
 
 def confusion_counts(y_true, y_pred, classes, *, ignore_class=None):
@@ -84,45 +86,45 @@ def confusion_counts(y_true, y_pred, classes, *, ignore_class=None):
     return counts_from_matrix(confusion_matrix(y_true, y_pred, classes, ignore_class=ignore_class))
 
 
-def precision(counts, empty=float("nan")):
+def precision(counts, empty="nan"):
     """TP / (TP + FP); `empty` where nothing was predicted (S2.6)."""
-    return _ratio(counts.tp, counts.tp + counts.fp, empty)
+    return ratio_of(counts.tp, counts.tp + counts.fp, empty)
 
 
-def recall(counts, empty=float("nan")):
+def recall(counts, empty="nan"):
     """TP / (TP + FN); `empty` where the class is absent. Also the accuracy of that class (S2.3)."""
-    return _ratio(counts.tp, counts.tp + counts.fn, empty)
+    return ratio_of(counts.tp, counts.tp + counts.fn, empty)
 
 
-def f1(counts, empty=float("nan")):
+def f1(counts, empty="nan"):
     """2 TP / (2 TP + FP + FN), the Dice score; `empty` where both masks are (S2.6)."""
-    return _ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn, empty)
+    return ratio_of(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn, empty)
 
 
 dice = f1
 
 
-def iou(counts, empty=float("nan")):
+def iou(counts, empty="nan"):
     """TP / (TP + FP + FN), the Jaccard index; `empty` where both masks are (S2.5)."""
-    return _ratio(counts.tp, counts.tp + counts.fp + counts.fn, empty)
+    return ratio_of(counts.tp, counts.tp + counts.fp + counts.fn, empty)
 
 
-def accuracy(counts, empty=float("nan")):
+def accuracy(counts, empty="nan"):
     """(TP + TN) / all, per class against the rest (S2.6)."""
-    return _ratio(counts.tp + counts.tn, counts.total, empty)
+    return ratio_of(counts.tp + counts.tn, counts.total, empty)
 
 
 class_accuracies = recall
 
 
-def pixel_accuracy(counts, empty=float("nan")):
+def pixel_accuracy(counts, empty="nan"):
     """Share of pixels whose class is right, `[...]` from `[..., K]`, K >= 2 (S2.3).
 
     Needs the counts of all classes, background included.
     """
     xp = _namespace(counts.tp)
     add = xp.sum if xp is np else xp.reduce_sum
-    return _ratio(add(counts.tp, axis=-1), counts.total[..., 0], empty)
+    return ratio_of(add(counts.tp, axis=-1), counts.total[..., 0], empty)
 
 
 def mean_class_accuracy(counts):
@@ -136,7 +138,7 @@ def nanmean(values):
     add = xp.sum if xp is np else xp.reduce_sum
     known = values == values
     kept = xp.where(known, values, xp.zeros_like(values))
-    return _ratio(add(kept, axis=-1), add(_float(known, values), axis=-1), float("nan"))
+    return ratio_of(add(kept, axis=-1), add(_float(known, values), axis=-1), "nan")
 
 
 def count_empty(values):
@@ -146,7 +148,9 @@ def count_empty(values):
     return add(_float(values != values, values))
 
 
-def _ratio(numerator, denominator, empty):
+def ratio_of(numerator, denominator, empty):
+    """numerator / denominator, and `empty` where the denominator is 0; arrays or tensors."""
+    empty = empty_score(empty)
     if _is_tensor(denominator) or _is_tensor(numerator):
         import tensorflow as tf
 
@@ -158,6 +162,15 @@ def _ratio(numerator, denominator, empty):
     numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     out = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), empty, np.float64)
     return np.divide(numerator, denominator, out=out, where=~(denominator <= 0))[()]
+
+
+def as_float(values):
+    """Numbers or truth values in float64, which holds counts exactly up to 2^53."""
+    if not _is_tensor(values):
+        return np.asarray(values, np.float64)
+    import tensorflow as tf
+
+    return tf.cast(values, tf.float64)
 
 
 def _float(mask, like):

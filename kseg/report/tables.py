@@ -6,26 +6,33 @@ from rich import box
 from rich.table import Table
 
 SHOWN = ("dice", "iou", "accuracy")
-TITLES = {"dice": "Dice", "iou": "IoU", "accuracy": "accuracy"}
+SURFACE = ("hd95", "assd", "surface_dice")
+TITLES = {
+    "dice": "Dice", "iou": "IoU", "accuracy": "accuracy",
+    "hd95": "HD95", "assd": "ASSD", "surface_dice": "surface Dice",
+}  # fmt: skip
 
 
-def score_table(summary, title):
-    """A rich table of `kseg.inference.summarise`: a row per class, mean and 95 % interval per ratio."""
+def score_table(summary, title, shown=SHOWN):
+    """A rich table of `kseg.inference.summarise`: a row per class, mean and 95 % interval of the scores `shown`.
+
+    Classes without these scores (surfaces of the background) have no row; `cases` is of the first score.
+    """
     table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("class", overflow="fold")
-    for name in SHOWN:
+    for name in shown:
         table.add_column(TITLES[name], no_wrap=True)
     table.add_column("cases", justify="right", no_wrap=True)
-    without = 0
-    for label, ratios in summary.items():
-        without += ratios["dice"]["empty"]
-        table.add_row(
-            label,
-            *(_cell(ratios[name]) for name in SHOWN),
-            str(ratios["dice"]["cases"]),
-        )
+    scores = {label: [values[name] for name in shown] for label, values in summary.items() if shown[0] in values}
+    for label, row in scores.items():
+        table.add_row(label, *map(_cell, row), str(row[0]["cases"]))
+    without, missed = (sum(row[0].get(kind, 0) for row in scores.values()) for kind in ("empty", "missed"))
+    notes = []
     if without:
-        table.caption = f"{without} scores are undefined (class in neither mask) and left out of the means."
+        notes.append(f"{without} scores are undefined (class in neither mask) and left out of the means.")
+    if missed:
+        notes.append(f"{missed} distances are infinite (class in one mask alone) and left out of their means.")
+    table.caption = "\n".join(notes) or None
     return table
 
 

@@ -135,16 +135,21 @@ def read_history(path):
     return {name: [float(row[name] or "nan") for row in rows] for name in reader.fieldnames or ["epoch"]}
 
 
-def evaluate_into(folder, model, data, split, batch_size, console, threshold=0.5):
+def evaluate_into(folder, model, data, split, batch_size, console, threshold=0.5, surfaces=None):
     """Score a model per case and write cases.csv, summary.json and examples.png into `folder`."""
 
     def progress(blocks):
         return track(blocks, "scoring", console=console, transient=True, disable=not console.is_terminal)
 
-    cases = inference.score_cases(model, data, split, threshold=threshold, batch_size=batch_size, progress=progress)
+    cases = inference.score_cases(
+        model, data, split, threshold=threshold, batch_size=batch_size, surfaces=surfaces, progress=progress
+    )
     summary = inference.summarise(cases, data.classes)
     write_csv(folder / "cases.csv", inference.case_rows(cases, data.classes))
-    write_json(folder / "summary.json", {"data": data.name, "split": split, "cases": len(cases), "classes": summary})
+    facts = {"data": data.name, "split": split, "cases": len(cases), "classes": summary}
+    if surfaces is not None:
+        facts["surfaces"] = {"axes": surfaces.axes, "unit": surfaces.unit, "tolerance": surfaces.tolerance}
+    write_json(folder / "summary.json", facts)
     report.save_figure(draw_examples(model, data, split, threshold), folder / "examples.png")
     return summary
 
@@ -180,12 +185,24 @@ def evaluate(config, console):
             f"--threshold={config.threshold:g} does not fit a model of {model.output_shape[-1]} channels, where the "
             "largest decides. Expected a model with one sigmoid channel; leave --threshold out."
         )
+    surfaces = inference.plan_surfaces(
+        data.index(config.split), slice_spacing=config.slice_spacing, tolerance=config.tolerance
+    )
     folder = RunFolder(config, data=_identity(data), devices=environment())
     with folder.running():
-        summary = evaluate_into(folder.path, model, data, config.split, config.batch_size, console, config.threshold)
+        summary = evaluate_into(
+            folder.path, model, data, config.split, config.batch_size, console, config.threshold, surfaces
+        )
         folder.save(summary=summary)
     title = f"{config.split.capitalize()} split of {data.name}: mean over cases (95 % interval)"
     console.print(report.score_table(summary, title))
+    if surfaces is None:
+        note = "Surface distances need --slice-spacing: the data do not hold the distance between slices."
+        console.print(note, soft_wrap=True)
+    else:
+        unit = surfaces.unit
+        title = f"Surfaces in {surfaces.axes}-D, {unit}; surface Dice within {surfaces.tolerance:g} {unit}"
+        console.print(report.score_table(summary, title, report.SURFACE))
     console.print(
         f"Scores per case are in {folder / 'cases.csv'}, examples in {folder / 'examples.png'}", soft_wrap=True
     )

@@ -75,9 +75,7 @@ def test_ratios_equal_scikit_learn(ids, counts, ours, theirs):
 def test_accuracies_equal_scikit_learn(ids, counts):
     truth, guess = (i.ravel() for i in ids)
     assert M.pixel_accuracy(counts) == pytest.approx(sklearn.metrics.accuracy_score(truth, guess))
-    assert M.mean_class_accuracy(counts) == pytest.approx(
-        sklearn.metrics.balanced_accuracy_score(truth, guess)
-    )
+    assert M.mean_class_accuracy(counts) == pytest.approx(sklearn.metrics.balanced_accuracy_score(truth, guess))
     for k in range(4):
         assert M.accuracy(counts)[k] == pytest.approx(sklearn.metrics.accuracy_score(truth == k, guess == k))
 

@@ -203,11 +203,19 @@ def test_a_compiled_model_with_metrics_saves_and_loads(batch, tmp_path):
     inputs = keras.Input((3, 5, 3))
     model = keras.Model(inputs, keras.layers.Dense(3)(inputs))
     labels = np.eye(3, dtype="float32")[truth]
-    model.compile("sgd", "mse", metrics=[M.IoU(), M.DiceScore(ignore_class=0)])
+    more = [
+        M.ThresholdedIoU(),
+        M.BoundaryIoU(),
+        M.BrierScore(from_logits=True),
+        M.DiceScore(per_image=True, name="each"),
+    ]
+    metrics = [M.IoU(), M.DiceScore(ignore_class=0), M.ExpectedCalibrationError(from_logits=True), *more]
+    model.compile("sgd", "mse", metrics=metrics)
     expected = model.evaluate(images, labels, verbose=0, return_dict=True)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.evaluate(images, labels, verbose=0, return_dict=True) == pytest.approx(expected, rel=1e-6)
+    assert len(expected) == 1 + len(metrics)
 
 
 def test_a_million_updates_would_still_count_single_pixels():
@@ -246,9 +254,7 @@ def test_a_label_outside_the_classes_gives_nan(metric, empty, wrong):
     truth = np.zeros((1, 2, 2), int)
     truth[0, 0, 0] = wrong
     assert np.isnan(feed(metric(empty=empty), truth, np.zeros((1, 2, 2, 3))))
-    assert not np.isnan(
-        feed(metric(empty=empty, ignore_class=wrong, class_id=0), truth, np.zeros((1, 2, 2, 3)))
-    )
+    assert not np.isnan(feed(metric(empty=empty, ignore_class=wrong, class_id=0), truth, np.zeros((1, 2, 2, 3))))
 
 
 def test_a_float_mask_of_255_for_one_channel_gives_nan():
