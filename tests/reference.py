@@ -5,6 +5,8 @@ that the loss object gives. The formulas go pixel by pixel over flattened space;
 """
 
 import numpy as np
+import reference_distances
+import reference_regions
 
 PIXEL = ("cce", "bce", "weighted_cce", "mse", "focal")
 FOREGROUND_ONLY = ("dicefg", "dicefg_square")
@@ -43,14 +45,19 @@ def loss(
     scores = np.asarray(scores, np.float64)
     p = probabilities(name, scores, head) if from_logits else scores
     y = np.asarray(y, np.float64)
+    one_distribution = not (y.shape[-1] == 1 or name in SIGMOID or head == "sigmoid")
+    if name in reference_distances.NAMES:  # these need the shape of the images
+        arguments = (y, p, valid, weight, class_weights, per_image, one_distribution)
+        return reference_distances.loss(name, *arguments, **options)
     batch, classes = y.shape[0], y.shape[-1]
     y, p = y.reshape(batch, -1, classes), p.reshape(batch, -1, classes)
     valid = np.ones(y.shape[:2]) if valid is None else np.reshape(np.asarray(valid, np.float64), y.shape[:2])
     weight = (
         np.ones(y.shape[:2]) if weight is None else np.reshape(np.asarray(weight, np.float64), y.shape[:2])
     )
-    one_distribution = not (classes == 1 or name in SIGMOID or head == "sigmoid")
     arguments = (y, p, valid, weight, class_weights, per_image)
+    if name in reference_regions.NAMES:
+        return reference_regions.loss(name, *arguments, **options)
     if name == "dice_bce":
         dice_weight, bce_weight = options.pop("dice_weight", 1), options.pop("bce_weight", 1)
         dice = overlap("dice", *arguments, **{"smooth": 1e-6, **options})

@@ -1,18 +1,25 @@
 """Data sets: one HDF5 schema, readers that fill it, and `load`, which gives `tf.data` batches.
 
-Only `load` imports TensorFlow, on first use.
+Only `load` and `add_weights` import TensorFlow, on first use.
 """
+
+from importlib import import_module
 
 from kseg.data.hdf5 import DataFile
 from kseg.data.source import BUILT_IN, open_data
 from kseg.data.writer import Writer
 
-__all__ = ["BUILT_IN", "DataFile", "Writer", "load", "open_data"]
+LATER = {
+    "load": "pipeline",
+    "add_weights": "weight_map",
+    "label_objects": "weight_map",
+    "unet_weights": "weight_map",
+}
+
+__all__ = ["BUILT_IN", "DataFile", "Writer", "add_weights", "label_objects", "load", "open_data", "unet_weights"]
 
 
 def __getattr__(name):
-    if name == "load":
-        from kseg.data.pipeline import load
-
-        return load
+    if name in LATER:
+        return getattr(import_module(f"kseg.data.{LATER[name]}"), name)
     raise AttributeError(f"module 'kseg.data' has no attribute {name!r}")

@@ -9,6 +9,7 @@ File attributes: `format`, `name`, `classes` (JSON, index 0 the background), `va
     slice    [N]           int32, position within the case
     box      [N, 4]        int32 (y0, y1, x0, x1) of the unpadded content
     spacing  [N, 2]        float32, mm per pixel along y and x, nan when unknown
+    instances [N, H, W]    uint16, optional: objects by number, 0 the background
 
 Rows are sorted by case, then slice. Each array has an attribute `sha256`.
 """
@@ -24,6 +25,7 @@ FORMAT = "kseg-1"
 SPLITS = ("train", "validation", "test")
 INDEX = {"case": h5py.string_dtype(), "slice": np.int32, "box": np.int32, "spacing": np.float32}
 DTYPES = {"masks": np.uint8, **INDEX}
+OPTIONAL = {"instances": np.uint16}
 AGAIN = "prepare it again"
 ATTRIBUTES = ("name", "classes", "value_range", "command", "sources", "split_rule", "seed")
 BLOCK = 256
@@ -116,9 +118,11 @@ class DataFile:
             raise self._bad(f"has images of {self.shape} and {images.shape[1:]}", AGAIN)
         rows = len(images)
         shapes = {"masks": images.shape[:3], "case": (rows,), "slice": (rows,), "box": (rows, 4), "spacing": (rows, 2)}
+        shapes |= {name: images.shape[:3] for name in OPTIONAL if name in group}
         for name, shape in shapes.items():
             data = self._array(group, split, name)
-            right = h5py.check_string_dtype(data.dtype) if name == "case" else data.dtype == DTYPES[name]
+            expected = {**DTYPES, **OPTIONAL}[name]
+            right = h5py.check_string_dtype(data.dtype) if name == "case" else data.dtype == expected
             if data.shape != shape or not right:
                 raise self._bad(f"has {split}/{name} {data.shape} {data.dtype}, images {images.shape}", AGAIN)
         self.shape = images.shape[1:]
@@ -163,6 +167,16 @@ class DataFile:
             images = images.astype(np.float32) * np.float32(group["images"].attrs.get("scale", 1.0))
         return images, group["masks"][start:stop]
 
+    def instances(self, split, start=0, stop=None):
+        """Objects of rows [start, stop) by number, uint16 `[n, H, W]`, or None if the split has none."""
+        group = self._file[split]
+        return group["instances"][start:stop] if "instances" in group else None
+
+    def arrays(self, split):
+        """The names of the arrays of a split, in a fixed order."""
+        present = [name for name in OPTIONAL if name in self._file[split]] if self.sizes[split] else []
+        return ["images", *DTYPES, *present] if self.sizes[split] else []
+
     def index(self, split):
         """{"case", "slice", "box", "spacing"}: what each row of a split is."""
         group = self._file[split]
@@ -177,8 +191,8 @@ class DataFile:
     def fingerprint(self):
         """One SHA-256 for all arrays, from those stored with them."""
         digest = hashlib.sha256()
-        for split, rows in self.sizes.items():
-            for name in ("images", *DTYPES) if rows else ():
+        for split in self.sizes:
+            for name in self.arrays(split):
                 digest.update(f"{split}/{name} {self._file[split][name].attrs.get('sha256')}\n".encode())
         return digest.hexdigest()
 
@@ -189,7 +203,7 @@ class DataFile:
             ValueError: what does not hold.
         """
         for split, rows in self.sizes.items():
-            for name in ("images", *DTYPES) if rows else ():
+            for name in self.arrays(split):
                 data, digest = self._file[split][name], hashlib.sha256()
                 for start in range(0, rows, BLOCK):
                     block = data[start : start + BLOCK]

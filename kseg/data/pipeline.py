@@ -1,9 +1,12 @@
 """From a data set to `tf.data` batches: in memory when it fits, streamed in blocks when not."""
 
+from functools import partial
+
 import numpy as np
 import tensorflow as tf
 
 from kseg.data.source import check_split, open_data
+from kseg.data.weight_map import check_options, objects_of, unet_weights
 
 AHEAD, BLOCK, GROUP = 4, 128, 8
 IN_MEMORY = 2 * 1024**3
@@ -11,7 +14,7 @@ IN_MEMORY = 2 * 1024**3
 
 def load(
     source, split="train", batch_size=32, *, shuffle=None, seed=0, drop_remainder=False,
-    in_memory=None, **options,
+    in_memory=None, weight_map=None, **options,
 ):  # fmt: skip
     """Batches of a data set, ready for `model.fit`.
 
@@ -24,10 +27,14 @@ def load(
         drop_remainder: leave out an incomplete last batch.
         in_memory: keep the split in memory; by default if it takes at most 2 GiB. Streamed data are shuffled by
             blocks of 128 rows, and within 8 blocks at a time.
+        weight_map: add a third part, the U-Net's weight map, which `fit` takes as `sample_weight`: a dict of the
+            options of `kseg.data.unet_weights`, {} for the paper's. Objects are the file's `instances`, else the
+            connected components of its masks. Computed once in memory, in each epoch when streamed.
         **options: of a built-in set.
 
     Returns:
-        `tf.data.Dataset` of (images `[B, H, W, C]` float32, masks `[B, H, W]` uint8 class ids).
+        `tf.data.Dataset` of (images `[B, H, W, C]` float32, masks `[B, H, W]` uint8 class ids), and with `weight_map`
+        weights `[B, H, W]` float32.
 
     Raises:
         FileNotFoundError, ValueError: no such file, another schema, an empty split, an option out of range.
@@ -38,8 +45,8 @@ def load(
     check_split(data, split)
     shuffle = split == "train" if shuffle is None else shuffle
     in_memory = data.nbytes(split) <= IN_MEMORY if in_memory is None else in_memory
-    make = _from_memory if in_memory else _streamed
-    dataset = make(data, split, int(batch_size), _Order(shuffle, seed), drop_remainder)
+    make, read = _from_memory if in_memory else _streamed, _reader(data, split, weight_map)
+    dataset = make(read, data, split, int(batch_size), _Order(shuffle, seed), drop_remainder)
     return dataset.prefetch(AHEAD).with_options(_fixed())
 
 
@@ -52,9 +59,22 @@ def _fixed():
     return options
 
 
-def _from_memory(data, split, batch_size, order, drop_remainder):
+def _reader(data, split, weight_map):
+    """A function that reads the columns of rows [start, stop)."""
+    if weight_map is None:
+        return partial(data.read, split)
+    check_options(**weight_map)
+
+    def read(start=0, stop=None):
+        images, masks = data.read(split, start, stop)
+        return images, masks, unet_weights(objects_of(data, split, masks, start, stop), **weight_map)
+
+    return read
+
+
+def _from_memory(read, data, split, batch_size, order, drop_remainder):
     with tf.device("CPU"):
-        images, masks = (tf.constant(array) for array in data.read(split))
+        columns = [tf.constant(array) for array in read()]
     rows, batches = data.sizes[split], _batches(data.sizes[split], batch_size, drop_remainder)
 
     def epoch():
@@ -63,11 +83,12 @@ def _from_memory(data, split, batch_size, order, drop_remainder):
 
     dataset = tf.data.Dataset.from_generator(epoch, output_signature=tf.TensorSpec([None], tf.int64))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
-    return dataset.map(lambda i: (tf.gather(images, i), tf.gather(masks, i)), num_parallel_calls=2)
+    return dataset.map(lambda i: tuple(tf.gather(column, i) for column in columns), num_parallel_calls=2)
 
 
-def _streamed(data, split, batch_size, order, drop_remainder):
+def _streamed(read_rows, data, split, batch_size, order, drop_remainder):
     rows, shape = data.sizes[split], data.shape
+    types = [tf.as_dtype(column.dtype) for column in read_rows(0, 1)]
 
     def epoch():
         starts = order(-(-rows // BLOCK)) * BLOCK
@@ -76,12 +97,13 @@ def _streamed(data, split, batch_size, order, drop_remainder):
             yield group, order(int(np.minimum(rows - group, BLOCK).sum()))
 
     def read(starts, within):
-        parts = [data.read(split, int(s), min(int(s) + BLOCK, rows)) for s in starts]
+        parts = [read_rows(int(s), min(int(s) + BLOCK, rows)) for s in starts]
         return tuple(np.concatenate(column)[within] for column in zip(*parts, strict=True))
 
     def fetch(starts, within):
-        images, masks = tf.numpy_function(read, [starts, within], (tf.float32, tf.uint8))
-        return tf.ensure_shape(images, (None, *shape)), tf.ensure_shape(masks, (None, *shape[:2]))
+        columns = tf.numpy_function(read, [starts, within], types)
+        shapes = [(None, *shape), *[(None, *shape[:2])] * (len(types) - 1)]
+        return tuple(tf.ensure_shape(column, known) for column, known in zip(columns, shapes, strict=True))
 
     signature = (tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.int64))
     groups = tf.data.Dataset.from_generator(epoch, output_signature=signature)

@@ -19,6 +19,12 @@ def _is_ours(path):
         return False
 
 
+def _are_numbers(instances, shape):
+    """Whether they are objects by number, of that shape."""
+    whole = np.asarray(instances).dtype.kind in "iu" and instances.shape == shape
+    return whole and (instances.size == 0 or 0 <= instances.min() <= instances.max() < 2**16)
+
+
 class Writer:
     """Write a data file row by row; it appears under its name only when complete.
 
@@ -68,7 +74,7 @@ class Writer:
         }  # fmt: skip
         self._file.attrs.update(values)
 
-    def add(self, split, case, images, masks, *, slices=None, box=None, spacing=None):
+    def add(self, split, case, images, masks, *, slices=None, box=None, spacing=None, instances=None):
         """Append the rows of one case; cases of a split come in ascending order.
 
         Args:
@@ -79,6 +85,7 @@ class Writer:
             slices: `[n]`, ascending; 0 .. n-1 by default.
             box: (y0, y1, x0, x1) of the unpadded content; all of it by default.
             spacing: mm per pixel along y and x; nan by default.
+            instances: `[n, H, W]` integers, objects by number, 0 the background; all cases of a split or none.
         """
         rows, height, width = masks.shape
         if images.shape[:3] != masks.shape:
@@ -87,6 +94,10 @@ class Writer:
             raise ValueError(
                 f"{case}: label {masks.max()} is outside the classes. Expected 0 to {len(self._classes) - 1}."
             )
+        if instances is not None and not _are_numbers(instances, masks.shape):
+            raise ValueError(f"{case}: instances do not fit. Expected integers from 0 to 65535 of shape {masks.shape}.")
+        if split in self._last and ("instances" in self._file[split]) != (instances is not None):
+            raise ValueError(f"{case}: some cases of {split} have instances. Expected them for all cases or for none.")
         expected = np.float32 if self._scale is None else np.uint8
         if images.dtype != expected:
             raise ValueError(f"{case} has {images.dtype} pixels. Expected {expected.__name__}; convert them.")
@@ -106,6 +117,8 @@ class Writer:
             "box": np.tile(np.asarray(box or (0, height, 0, width), np.int32), (rows, 1)),
             "spacing": np.tile(np.asarray(spacing or (np.nan, np.nan), np.float32), (rows, 1)),
         }
+        if instances is not None:
+            arrays["instances"] = np.asarray(instances, np.uint16)
         group = self._file.require_group(split)
         for name, array in arrays.items():
             self._append(group, name, array)

@@ -6,30 +6,40 @@ every loss with Keras, so that compiled models load again.
 """
 
 from kseg.losses.base import LOSSES, SegmentationLoss
+from kseg.losses.boundary import Boundary, Hausdorff, ShapeLoss, boundary, hausdorff
 from kseg.losses.compose import Sum, get, parse
+from kseg.losses.compound import Combo, DiceBCE, UnifiedFocal, combo, dice_bce, unified_focal
 from kseg.losses.entropy import BCE, CCE, MSE, Focal, WeightedCCE, bce, cce, focal, mse, weighted_cce
+from kseg.losses.lovasz import Lovasz, lovasz
 from kseg.losses.overlap import (
     Dice,
-    DiceBCE,
     DiceFG,
     DiceFGSquare,
     DiceSquare,
-    FocalTversky,
     Jaccard,
     LogDice,
     OverlapLoss,
-    Tversky,
     dice,
-    dice_bce,
     dice_fg,
     dice_fg_square,
     dice_square,
-    focal_tversky,
     jaccard,
     log_dice,
-    tversky,
 )
 from kseg.losses.published import cce_loss, dice_loss
+from kseg.losses.regions import (
+    MCC,
+    GeneralizedDice,
+    LogCoshDice,
+    WassersteinDice,
+    generalized_dice,
+    log_cosh_dice,
+    mcc,
+    wasserstein_dice,
+)
+from kseg.losses.topk import TopKCCE, topk_cce
+from kseg.losses.topology import ClDice, cldice
+from kseg.losses.tversky import Asymmetric, FocalTversky, Tversky, asymmetric, focal_tversky, tversky
 
 
 def names():
@@ -43,9 +53,11 @@ def facts(name):
 
 
 __all__ = [
-    "BCE", "CCE", "MSE", "Dice", "DiceBCE", "DiceFG", "DiceFGSquare", "DiceSquare", "Focal", "FocalTversky",
-    "Jaccard", "LogDice", "OverlapLoss", "SegmentationLoss", "Sum", "Tversky", "WeightedCCE",
-    "bce", "cce", "cce_loss", "dice", "dice_bce", "dice_fg", "dice_fg_square", "dice_loss", "dice_square",
-    "facts", "focal", "focal_tversky", "get", "jaccard", "log_dice", "mse", "names", "parse", "tversky",
-    "weighted_cce",
+    "Asymmetric", "BCE", "Boundary", "CCE", "ClDice", "Combo", "Dice", "DiceBCE", "DiceFG", "DiceFGSquare",
+    "DiceSquare", "Focal", "FocalTversky", "GeneralizedDice", "Hausdorff", "Jaccard", "LogCoshDice", "LogDice",
+    "Lovasz", "MCC", "MSE", "OverlapLoss", "SegmentationLoss", "ShapeLoss", "Sum", "TopKCCE", "Tversky",
+    "UnifiedFocal", "WassersteinDice", "WeightedCCE", "asymmetric", "bce", "boundary", "cce", "cce_loss", "cldice",
+    "combo", "dice", "dice_bce", "dice_fg", "dice_fg_square", "dice_loss", "dice_square", "facts", "focal",
+    "focal_tversky", "generalized_dice", "get", "hausdorff", "jaccard", "log_cosh_dice", "log_dice", "lovasz",
+    "mcc", "mse", "names", "parse", "topk_cce", "tversky", "unified_focal", "wasserstein_dice", "weighted_cce",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from kseg import ops
+from kseg.losses import island
 from kseg.losses.options import check_options
 from kseg.losses.pixels import prepare
 from kseg.registry import Registry
@@ -70,6 +71,7 @@ class SegmentationLoss(keras.losses.Loss):
         label = getattr(type(self), "registered_name", type(self).__name__)
         checked = check_options(label, {**self.defaults, **options}, self.defaults)
         self.options = checked
+        self._program = None
         super().__init__(name=checked["name"] or label, reduction=checked["reduction"], dtype=None)
 
     def __getattr__(self, name):
@@ -85,7 +87,15 @@ class SegmentationLoss(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         with tf.name_scope(self.name):
-            return self._reduce(self.call(y_true, y_pred, sample_weight))
+            if self.reduction in (None, "none") or not island.applies(y_pred):
+                return self._value(y_true, y_pred, sample_weight)
+            if self._program is None:
+                self._program = island.make(self._value)
+            weight = None if sample_weight is None else tf.convert_to_tensor(sample_weight)
+            return self._program(tf.convert_to_tensor(y_true), y_pred, weight)
+
+    def _value(self, y_true, y_pred, sample_weight):
+        return self._reduce(self.call(y_true, y_pred, sample_weight))
 
     def call(self, y_true, y_pred, sample_weight=None):
         """One value per image, `[B]`, before the reduction."""

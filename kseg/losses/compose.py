@@ -153,6 +153,11 @@ class Sum(SegmentationLoss):
         return self._head
 
     @property
+    def from_logits(self):
+        """Whether the terms take logits."""
+        return self.terms[0][1].options["from_logits"]
+
+    @property
     def spec(self):
         """The sum as it is spelled, options left out."""
         return " + ".join(

@@ -16,7 +16,7 @@ class PixelLoss(SegmentationLoss):
     normalised = True
 
     def terms(self, pixels):
-        """Loss per pixel and channel `[B, *S, K]`."""
+        """Loss per channel and pixel, laid out as `pixels.lanes`."""
         raise NotImplementedError
 
     def selects(self, pixels):
@@ -24,44 +24,49 @@ class PixelLoss(SegmentationLoss):
         return pixels.head == "softmax"
 
     def values(self, pixels):
-        loss, class_weight = self._over_channels(self.terms(pixels), pixels)
-        counted = _product(class_weight if self.normalised else None, pixels.valid)
-        factor = _product(pixels.valid, pixels.weight)
-        axes = list(range(1, loss.shape.rank))
-        total = tf.reduce_sum(loss if factor is None else factor * loss, axis=axes)
-        mean = tf.math.divide_no_nan(total, self._divisor(counted, loss, axes))
+        loss, class_weight = self.weighted(pixels)
+        counted = product(class_weight if self.normalised else None, pixels.flat(pixels.valid))
+        factor, axis = product(pixels.flat(pixels.valid), pixels.flat(pixels.weight)), None
+        if loss.shape.rank == 2:  # channels are summed together with the pixels, in one pass
+            axis = pixels.lanes.axis
+            factor = None if factor is None else tf.expand_dims(factor, axis)
+        mean = tf.math.divide_no_nan(pixels.image_sums(product(loss, factor), axis), self._divisor(counted, pixels))
         return mean if pixels.image_weight is None else pixels.image_weight * mean
 
-    def _over_channels(self, terms, pixels):
-        """Class-weighted loss `[B, *S]`, and the class weight `[B, *S]` behind it (None for all 1)."""
-        weights = self._class_weights(pixels)
+    def weighted(self, pixels):
+        """Class-weighted loss, and the class weight `[N]` behind it (None for all 1).
+
+        The loss is `[N]`, or laid out as `pixels.lanes` where channels are averaged and still to be summed.
+        """
+        terms, weights, lanes = self.terms(pixels), self._class_weights(pixels), pixels.lanes
         if self.selects(pixels):
             if weights is None:
-                return tf.reduce_sum(terms, axis=-1), None
-            return tf.reduce_sum(weights * terms, axis=-1), tf.reduce_sum(weights * pixels.y, axis=-1)
+                return tf.reduce_sum(terms, axis=lanes.axis), None
+            weights = lanes.across(weights)
+            return tf.reduce_sum(weights * terms, axis=lanes.axis), tf.reduce_sum(weights * lanes.y, axis=lanes.axis)
         if weights is None:
-            return tf.reduce_mean(terms, axis=-1), None
+            return terms / pixels.classes, None
         if pixels.classes == 1:
-            weight = weights[0] + (weights[1] - weights[0]) * pixels.y[..., 0]
-            return weight * terms[..., 0], weight
-        return tf.reduce_sum(weights * terms, axis=-1) / tf.reduce_sum(weights), None
+            weight = weights[0] + (weights[1] - weights[0]) * pixels.flat(lanes.y)
+            return weight * pixels.flat(terms), weight
+        return lanes.across(weights / tf.reduce_sum(weights)) * terms, None
 
     def _class_weights(self, pixels):
-        return class_weights(self.options["class_weights"], max(pixels.classes, 2), pixels.y.dtype)
+        return class_weights(self.options["class_weights"], max(pixels.classes, 2), pixels.dtype)
 
-    def _divisor(self, counted, loss, axes):
+    def _divisor(self, counted, pixels):
         """What the sum of one image is divided by: batch-wide counts, shared out evenly over images."""
         if counted is None:
-            return tf.cast(tf.reduce_prod(tf.shape(loss)[1:]), loss.dtype)
-        count = tf.reduce_sum(counted, axis=axes)
+            return tf.cast(tf.reduce_prod(pixels.shape[1:-1]), pixels.dtype)
+        count = pixels.image_sums(counted)
         if self.options["per_image"]:
             return count
-        images = tf.cast(tf.shape(loss)[0], loss.dtype)
+        images = tf.cast(pixels.shape[0], pixels.dtype)
         count, images = ops.replica_sum((tf.reduce_sum(count), images))
         return tf.math.divide_no_nan(count, images)
 
 
-def _product(*factors):
+def product(*factors):
     result = None
     for factor in factors:
         if factor is not None:
@@ -82,49 +87,87 @@ def class_weights(weights, classes, dtype):
 
 @register("cce", category="distribution", source="D1, S1.2")
 class CCE(PixelLoss):
-    """Categorical cross-entropy: -mean over pixels of sum_c y_c log p_c.
+    """Categorical cross-entropy over the softmax of K >= 2 channels.
 
-    Softmax over K >= 2 channels; one channel is refused (use `bce`). Probabilities are clipped to
-    [1e-7, 1 - 1e-7] as in D1; logits are not, so the gradient p - y never dies. `class_weights` divide by
-    the sum of the weights met, as in PyTorch; Keras would divide by the number of pixels (`weighted_cce`).
+    Formula:
+        L = mean over pixels of -sum_c y_c log p_c, with p the softmax of the logits and y the label (one-hot or soft).
+        With class weights: sum of w l / sum of w, with l the term of a pixel and w the weight of its class.
+    Conventions:
+        One channel is refused (use `bce`). Probabilities are clipped to [1e-7, 1 - 1e-7] as in D1; logits are not.
+        `class_weights` divide by the sum of the weights met, as in PyTorch; Keras would divide by the number of pixels
+        (`weighted_cce`).
+    Learning signal:
+        Gradient (p - y) / N for each logit: it never dies, however wrong the pixel is. Every pixel counts the same, so
+        a class of few pixels adds little to the loss. The safe first choice for balanced classes.
+    Source:
+        D1 (S1.2).
 
     Example:
         >>> round(float(cce([[[0, 1]]], [[[[0.9, 0.1], [0.2, 0.8]]]])[0]), 4)
         0.1643
 
-    Source: D1 (S1.2). See `SegmentationLoss` for shapes and the common options.
+    See `SegmentationLoss` for shapes and the common options.
     """
 
     heads = ("softmax",)
 
     def terms(self, pixels):
-        return cross_entropy(pixels.y, pixels.log_p)
+        return cross_entropy(pixels.lanes.y, pixels.lanes.log_p)
+
+    def weighted(self, pixels):
+        if not pixels.softmax:
+            return super().weighted(pixels)
+        first, weights = pixels.first, self._class_weights(pixels)
+        factor = 1.0 if weights is None else weights[:, None]
+        mass = first.mass(weights)
+        loss = ops.softmax_cross_entropy(first.logits, factor * first.unmarked, mass, made=pixels.sparse)
+        return loss, None if weights is None else mass
 
 
 @register("bce", category="distribution", source="D2, S2.16; D3, S3.5")
 class BCE(PixelLoss):
-    """Binary cross-entropy: -mean of y log p + (1 - y) log(1 - p).
+    """Binary cross-entropy of sigmoid channels.
 
-    One sigmoid channel, or with K >= 2 each class against the rest, averaged over channels. `class_weights`
-    are (background, foreground) for K = 1. The documents also write it as a sum over pixels (S2.16).
+    Formula:
+        L = mean over pixels of -(y log p + (1 - y) log(1 - p)), with p the sigmoid of the logit and y in [0, 1].
+    Conventions:
+        One foreground channel; K >= 2 channels are K questions, each class against the rest, averaged over channels.
+        `class_weights` are (background, foreground) for K = 1. D2 writes it as a sum over pixels (S2.16).
+    Learning signal:
+        Gradient (p - y) / N for each logit: it never dies, however wrong the pixel is. Every pixel counts the same, so
+        a rare foreground adds little to the loss. Add a Dice term to it for small objects (`dice_bce`).
+    Source:
+        D2 (S2.16), D3 (S3.5).
 
-    Source: D2 (S2.16), D3 (S3.5). See `SegmentationLoss` for shapes and the common options.
+    See `SegmentationLoss` for shapes and the common options.
     """
 
     heads = ("sigmoid",)
 
     def terms(self, pixels):
-        return binary_cross_entropy(pixels.y, pixels.log_p, pixels.log_q)
+        lanes = pixels.lanes
+        if pixels.from_logits:
+            return ops.sigmoid_cross_entropy(lanes.logits, lanes.y)
+        return binary_cross_entropy(lanes.y, lanes.log_p, lanes.log_q)
 
 
 @register("weighted_cce", category="distribution", source="Ronneberger et al. 2015, eq. 1; D2, S2.17")
 class WeightedCCE(CCE):
-    """Weighted categorical cross-entropy: sum(w l) / N, w = class weight x pixel weight.
+    """Categorical cross-entropy with class weights and a pixel map, divided by the number of pixels.
 
-    N counts pixels, not weights: doubling the weight of one pixel doubles its term and nothing else. The
-    pixel map comes as `sample_weight` `[B, *S]`. In `cce` class weights are normalised instead.
+    Formula:
+        L = (1 / N) sum over pixels of -w sum_c y_c log p_c, with w = class weight of the true class x pixel weight and
+        N the number of pixels that are not ignored.
+    Conventions:
+        N counts pixels, not weights: doubling the weight of one pixel doubles its term and nothing else. In `cce` (and
+        in PyTorch) class weights are normalised instead. The pixel map is the `sample_weight` `[B, *S]`.
+    Learning signal:
+        Gradient w (p - y) / N for each logit: it never dies. Large weights act as a larger learning rate; choose it to
+        weigh borders or rare classes as U-Net does.
+    Source:
+        Ronneberger et al. 2015 (eq. 1), D2 (S2.17).
 
-    Source: Ronneberger et al. 2015 (eq. 1), D2 (S2.17). See `SegmentationLoss` for shapes and options.
+    See `SegmentationLoss` for shapes and the common options.
     """
 
     normalised = False
@@ -132,18 +175,26 @@ class WeightedCCE(CCE):
 
 @register("mse", category="distribution", source="D0, S0.5")
 class MSE(PixelLoss):
-    """Mean squared error of probabilities (Brier score): mean over pixels and channels of (y - p)^2.
+    """Mean squared error of probabilities (Brier score).
 
-    `head` says how logits become probabilities: "auto" is sigmoid for K = 1, softmax otherwise. The gradient
-    with respect to logits dies on pixels that are wrong with full confidence.
+    Formula:
+        L = mean over pixels and channels of (y - p)^2, with p the softmax or sigmoid of the logits.
+    Conventions:
+        `head` says how logits become probabilities: "auto" is sigmoid for K = 1, softmax otherwise. The mean runs over
+        channels too, as in Keras; the Brier score of the forecasting literature sums over them.
+    Learning signal:
+        The gradient with respect to a logit fades with p (1 - p): it dies on pixels that are wrong with full
+        confidence. No pixel costs more than 1, so single wrong labels disturb it less than cross-entropy.
+    Source:
+        D0 (S0.5).
 
-    Source: D0 (S0.5). See `SegmentationLoss` for shapes and the common options.
+    See `SegmentationLoss` for shapes and the common options.
     """
 
     defaults = {"head": "auto"}
 
     def terms(self, pixels):
-        return tf.math.squared_difference(pixels.y, pixels.p)
+        return tf.math.squared_difference(pixels.lanes.y, pixels.lanes.p)
 
     def selects(self, pixels):
         return False
@@ -151,34 +202,55 @@ class MSE(PixelLoss):
 
 @register("focal", category="distribution", source="Lin et al. 2017, eq. 5; D0, S0.5; D3, S3.8")
 class Focal(PixelLoss):
-    """Focal loss: mean over pixels of -alpha_t (1 - p_t)^gamma log p_t, p_t the probability of the truth.
+    """Focal loss: cross-entropy that mutes pixels which are right already.
 
-    - `gamma` (2): at least 0; 0 is alpha-weighted cross-entropy (not 1, E3.3).
-    - `alpha` ("auto"): sigmoid: weight of the foreground, 1 - alpha that of the background, 0.25 by default;
-      softmax: None (default) or K values, alpha_c the weight of class c.
-    - `head` ("auto"): sigmoid for K = 1, softmax otherwise; "sigmoid" with K >= 2 averages over classes.
+    Formula:
+        L = mean over pixels of -alpha_t (1 - p_t)^gamma log p_t, with p_t the probability of the true class and alpha_t
+        its weight.
+    Parameters:
+        `gamma` (2): at least 0, the paper's gamma; 0 is alpha-weighted cross-entropy (not 1, E3.3).
+        `alpha` ("auto"): sigmoid: weight of the foreground, 1 - alpha that of the background, 0.25 by default;
+            softmax: None (default) or K values, alpha_c the weight of class c.
+        `head` ("auto"): sigmoid for K = 1, softmax otherwise; "sigmoid" with K >= 2 averages over classes.
+    Conventions:
+        Keras' categorical form multiplies every class by one alpha and averages over the clipped channel; its binary
+        form has `apply_class_balancing=False`, which drops alpha. tensorflow-addons sums over the last axis.
+    Learning signal:
+        A pixel that is right at 0.9 costs 100 times less than in cross-entropy and pulls 35 times less (gamma 2, alpha
+        aside); a wrong one keeps its gradient, alpha_t / N, at any logit. For many easy background pixels around a rare
+        foreground.
+    Source:
+        Lin et al. 2017 (eq. 5), D0 (S0.5), D3 (S3.8).
 
-    Keras differs: its categorical form multiplies every class by one alpha and averages over the clipped
-    channel; its binary form has `apply_class_balancing=False`, which drops alpha. tensorflow-addons sums over
-    the last axis. Here the gradient of a wrong pixel stays alive at any logit.
-
-    Source: Lin et al. 2017 (eq. 5), D0 (S0.5), D3 (S3.8). See `SegmentationLoss` for the common options.
+    See `SegmentationLoss` for shapes and the common options.
     """
 
     defaults = {"head": "auto", "gamma": 2.0, "alpha": "auto"}
 
     def terms(self, pixels):
-        gamma = self.options["gamma"]
+        gamma, lanes = self.options["gamma"], pixels.lanes
         if pixels.head == "softmax":
-            terms = focal_factor(pixels.log_p, gamma) * cross_entropy(pixels.y, pixels.log_p)
+            terms = focal_factor(lanes.q, gamma) * cross_entropy(lanes.y, lanes.log_p)
             alpha = self._softmax_alpha(pixels)
-            return terms if alpha is None else alpha * terms
-        foreground = focal_factor(pixels.log_p, gamma) * pixels.y * -pixels.log_p
-        background = focal_factor(pixels.log_q, gamma) * (1.0 - pixels.y) * -pixels.log_q
+            return terms if alpha is None else lanes.across(alpha) * terms
         alpha = self._sigmoid_alpha(pixels)
-        if alpha is None:
-            return foreground + background
-        return alpha * foreground + (1.0 - alpha) * background
+        if alpha is not None and alpha.shape.rank:
+            alpha = lanes.across(alpha)
+        positive, negative = (1.0, 1.0) if alpha is None else (alpha, 1.0 - alpha)
+        if self.options["from_logits"]:
+            return ops.sigmoid_focal(lanes.logits, lanes.y, gamma, positive, negative)
+        foreground = focal_factor(lanes.q, gamma) * lanes.y * -lanes.log_p
+        background = focal_factor(lanes.p, gamma) * (1.0 - lanes.y) * -lanes.log_q
+        return positive * foreground + negative * background
+
+    def weighted(self, pixels):
+        if not pixels.softmax:
+            return super().weighted(pixels)
+        first, weights = pixels.first, self._class_weights(pixels)
+        alpha = product(self._softmax_alpha(pixels), weights)
+        alpha = 1.0 if alpha is None else alpha[:, None]
+        loss = ops.softmax_focal(first.logits, first.y, self.options["gamma"], alpha)
+        return loss, None if weights is None else first.mass(weights)
 
     def _softmax_alpha(self, pixels):
         alpha = self.options["alpha"]
@@ -189,7 +261,7 @@ class Focal(PixelLoss):
                 f"alpha={alpha} does not fit a softmax over {pixels.classes} classes. Expected None or "
                 f"{pixels.classes} values, background first."
             )
-        return tf.constant(alpha, pixels.y.dtype)
+        return tf.constant(alpha, pixels.dtype)
 
     def _sigmoid_alpha(self, pixels):
         alpha = 0.25 if self.options["alpha"] == "auto" else self.options["alpha"]
@@ -198,7 +270,7 @@ class Focal(PixelLoss):
                 f"alpha={alpha} does not fit {pixels.classes} sigmoid channels. Expected None, one number, "
                 f"or {pixels.classes} numbers, in [0, 1]."
             )
-        return None if alpha is None else tf.constant(alpha, pixels.y.dtype)
+        return None if alpha is None else tf.constant(alpha, pixels.dtype)
 
 
 cce = functional(CCE)

@@ -90,6 +90,38 @@ def _alpha(value):
     return values
 
 
+def _distances(value):
+    if value is None:
+        return None
+    rows = [_numbers(row, _number(low=0)) for row in value]
+    size = range(len(rows))
+    square = rows and all(row is not None and len(row) == len(rows) for row in rows)
+    if not square or any(rows[i][j] != rows[j][i] or rows[i][i] for i in size for j in size) or not any(rows[0]):
+        raise ValueError(
+            "None or K rows of K numbers at least 0, symmetric, 0 from a class to itself and not all 0 from class 0"
+        )
+    return rows
+
+
+def _spacing(value):
+    above_zero = _number(low=0, low_open=True)
+    if value is None:
+        return None
+    if isinstance(value, Real):
+        return above_zero(value)
+    sizes = _numbers(value, above_zero)
+    if not sizes:
+        raise ValueError("None, a number above 0, or one number above 0 per spatial axis")
+    return sizes
+
+
+def _whole(value):
+    number = _number(low=0)(value)
+    if number != int(number):
+        raise ValueError("a whole number at least 0")
+    return int(number)
+
+
 def _name(value):
     if value is not None and not isinstance(value, str):
         raise ValueError("None or a string")
@@ -125,8 +157,24 @@ CHECKS = {
     "exponent": _number(low=0, low_open=True),
     "fp_weight": _number(low=0),
     "fn_weight": _number(low=0),
+    "beta": _number(low=0),
     "dice_weight": _number(low=0),
     "bce_weight": _number(low=0),
+    "weighting": _one_of(("square", "simple", "uniform")),
+    "distances": _distances,
+    "variant": _one_of(("asymmetric", "symmetric")),
+    "focal_weight": _number(low=0, high=1),
+    "delta": _number(low=0, high=1),
+    "k": _number(low=0, high=1, low_open=True),
+    "spacing": _spacing,
+    "one_sided": _flag,
+    "iterations": _whole,
+    "classes": _one_of(("present", "all")),
+    # Where a loss takes other values than the others of that option.
+    "combo.alpha": _number(low=0, high=1),
+    "hausdorff.alpha": _number(low=0, low_open=True),
+    "combo.beta": _number(low=0, high=1),
+    "unified_focal.gamma": _number(low=0, high=1, high_open=True),
 }
 
 
@@ -143,7 +191,7 @@ def check_options(loss, options, accepted):
         if name not in accepted:
             raise unknown(f"loss {loss!r} has no such option:", name, accepted)
         try:
-            checked[name] = CHECKS[name](value)
+            checked[name] = CHECKS.get(f"{loss}.{name}", CHECKS[name])(value)
         except (ValueError, TypeError) as error:
             expected = str(error) if isinstance(error, ValueError) else "another type"
             raise ValueError(f"{name}={value!r} does not fit loss {loss!r}. Expected {expected}.") from None

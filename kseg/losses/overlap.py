@@ -4,9 +4,9 @@ import tensorflow as tf
 
 from kseg import ops
 from kseg.losses.base import SegmentationLoss, functional, register
-from kseg.losses.entropy import BCE, class_weights
+from kseg.losses.entropy import class_weights
 from kseg.losses.options import smooth_pair
-from kseg.ops.overlap import dice_score, jaccard_score, overlap_sums, tversky_score
+from kseg.ops.overlap import dice_score, jaccard_score
 
 FLOOR = 1e-30
 
@@ -53,53 +53,92 @@ class OverlapLoss(SegmentationLoss):
         return tf.math.divide_no_nan(tf.reduce_sum(weights * loss, axis=-1), tf.reduce_sum(weights, axis=-1))
 
     def values(self, pixels):
-        y, p, weights = self._classes(pixels)
-        per_image = self.options["per_image"]
+        weight = self._weight(pixels)
+        squared = self.options.get("squared", self.squared)
+        sums = self._sums(pixels, weight, squared)
+        loss = self._group_loss(sums, pixels, weight, squared)
+        if self.options["per_image"]:
+            return loss if pixels.image_weight is None else pixels.image_weight * loss
+        return tf.broadcast_to(loss, pixels.shape[:1])
+
+    def _weight(self, pixels):
+        """What each pixel counts in the sums, `[B, *S]`, or None for all 1."""
         weight = pixels.weight
         if pixels.valid is not None:
             weight = pixels.valid if weight is None else weight * pixels.valid
-        if pixels.image_weight is not None and not per_image:
-            image_weight = tf.reshape(pixels.image_weight, [-1] + [1] * (y.shape.rank - 2))
-            weight = image_weight * tf.ones_like(y[..., 0]) if weight is None else image_weight * weight
-        squared = self.options.get("squared", self.squared)
-        sums = overlap_sums(y, p, weight, squared=squared, per_image=per_image)
-        loss = self.class_loss(self.score(sums))
-        truth = sums.truth
-        if pixels.labels is not pixels.y:
-            labels = pixels.labels[..., -y.shape[-1] :]
-            truth = overlap_sums(labels, p, weight, per_image=per_image).truth
-        loss, weights = self._absent(loss, weights, truth, p, weight)
-        loss = self.over_classes(loss, weights)
-        if per_image:
-            return loss if pixels.image_weight is None else pixels.image_weight * loss
-        return tf.broadcast_to(loss, tf.shape(y)[:1])
+        if pixels.image_weight is not None and not self.options["per_image"]:
+            image_weight = tf.reshape(pixels.image_weight, [-1] + [1] * (len(pixels.shape) - 2))
+            weight = tf.ones(pixels.shape[:-1], pixels.dtype) if weight is None else weight
+            weight = image_weight * weight
+        return weight
 
-    def _classes(self, pixels):
-        """Labels, probabilities and class weights `[1, K]` of mean 1, of the classes that count."""
-        y, p, classes = pixels.y, pixels.p, pixels.classes
-        weights = class_weights(self.options["class_weights"], max(classes, 2), y.dtype)
-        if weights is None or classes == 1:
-            weights = tf.ones([classes], y.dtype)
+    def _group_loss(self, sums, pixels, weight, squared):
+        """`[G]`: the loss of each group of pixels that has sums of its own."""
+        loss, weights = self.class_loss(self.score(sums)), self._class_weights(pixels)
+        return self.over_classes(*self._absent(loss, weights, sums, pixels, weight, squared))
+
+    def _sums(self, pixels, weight, squared=False):
+        """OverlapSums `[G, K]` of the classes that count, over all replicas."""
+        per_image = self.options["per_image"]
+        if pixels.softmax:
+            first, flat = pixels.first, pixels.flat(weight)
+            kind = {"shape": pixels.shape[:-1], "per_image": per_image, "squared": squared}
+            truth = pixels.plain_truth(per_image) if weight is None and not squared else None
+            sums = ops.softmax_overlap(first.logits, first.unmarked, flat, marked=first.y, truth=truth, **kind)
+            if not per_image:
+                sums = ops.OverlapSums(*ops.replica_sum(tuple(sums)))
+        else:
+            sums = self._plain_sums(pixels, weight, squared)
+        return ops.OverlapSums(*(part[:, self._first(pixels.classes) :] for part in sums))
+
+    def _plain_sums(self, pixels, weight, squared):
+        """OverlapSums `[G, K]` of all classes from probabilities; nan labels show in the first sum."""
+        per_image, lanes = self.options["per_image"], pixels.lanes
+        y, p = lanes.unmarked, lanes.p
+        parts = [lanes.y * p, tf.square(y) if squared else y, tf.square(p) if squared else p]
+        if weight is not None:
+            each = tf.expand_dims(pixels.flat(weight), lanes.axis)
+            parts = [each * part for part in parts]
+        sums = tuple(lanes.sums(part, per_image) for part in parts)
+        return ops.OverlapSums(*(sums if per_image else ops.replica_sum(sums)))
+
+    def _first(self, classes):
+        """The first channel that counts."""
         background = self.options.get("include_background", self.background)
-        if not background and classes > 1:
-            y, p, weights = y[..., 1:], p[..., 1:], weights[1:]
-        return y, p, tf.math.divide_no_nan(weights, tf.reduce_mean(weights))[None]
+        return 0 if background or classes == 1 else 1
 
-    def _absent(self, loss, weights, truth, p, weight):
+    def _class_weights(self, pixels):
+        """Class weights `[1, K]` of mean 1, of the classes that count."""
+        classes = pixels.classes
+        weights = class_weights(self.options["class_weights"], max(classes, 2), pixels.dtype)
+        if weights is None or classes == 1:
+            weights = tf.ones([classes], pixels.dtype)
+        weights = weights[self._first(classes) :]
+        return tf.math.divide_no_nan(weights, tf.reduce_mean(weights))[None]
+
+    def _absent(self, loss, weights, sums, pixels, weight, squared):
         """Loss and weights with the classes that the reference lacks treated as `empty` says."""
-        empty = self.options["empty"]
+        empty = self.options.get("empty", "smooth")
         if empty == "smooth":
             return loss, weights
-        absent = truth <= 0  # false for nan, the mark of a label outside the classes
+        # Smoothed labels leave no class empty; nan, the mark of a label outside the classes, stays.
+        absent = (self._plain_truth(pixels, weight) if pixels.smoothed else sums.truth) <= 0
+        absent &= loss == loss
         if empty == "skip":
             return loss, tf.where(absent, tf.zeros_like(weights), weights)
         if empty == "penalise_fp":
-            ones = tf.ones_like(p)
-            mean = overlap_sums(ones, p, weight, per_image=self.options["per_image"])
-            instead = ops.safe_ratio(mean.prediction, mean.truth, empty=0.0)
+            plain = self._sums(pixels, weight) if squared else sums
+            ones = tf.ones([*pixels.shape[:-1], 1], pixels.dtype)
+            counted = ops.overlap_sums(ones, ones, weight, per_image=self.options["per_image"]).truth
+            instead = ops.safe_ratio(plain.prediction, counted, empty=0.0)
         else:
             instead = tf.ones_like(loss) if empty == "one" else tf.zeros_like(loss)
         return tf.where(absent, instead, loss), weights
+
+    def _plain_truth(self, pixels, weight):
+        """Size of the reference before label smoothing, `[G, K]`."""
+        labels = pixels.labels[..., self._first(pixels.classes) :]
+        return ops.overlap_sums(labels, labels, weight, per_image=self.options["per_image"]).truth
 
 
 class _DiceFamily(OverlapLoss):
@@ -109,20 +148,39 @@ class _DiceFamily(OverlapLoss):
 
 @register("dice", category="region", source="D1, S1.3; D0, S0.5")
 class Dice(_DiceFamily):
-    """Dice loss: 1 - mean over classes of (2 sum y p + s) / (sum y + sum p + s), sums over the batch.
+    """Dice loss, averaged over all classes.
 
-    In [0, 1] for any number of classes. Keras' `Dice` sums over classes too before it divides, unless given
-    `axis`; MONAI divides per image (`per_image=True`).
+    Formula:
+        L = 1 - mean over classes of (2 sum y p + s) / (sum y + sum p + s), with sums over the pixels of the batch, y
+        the label, p the probability and s `smooth`.
+    Conventions:
+        In [0, 1] for any number of classes. Keras' `Dice` sums over classes too before it divides, unless given `axis`;
+        MONAI divides per image (`per_image=True`).
+    Learning signal:
+        Every class counts the same, whatever its size, so a rare class is learned. Factor p (1 - p): no gradient where
+        p is 0 or 1, so a wrong and certain pixel stays wrong. An absent class gives loss 1 and almost no gradient (see
+        `empty`). The background's share is easy and hides the foreground's (`dicefg`).
+    Source:
+        D1 (S1.3), D0 (S0.5).
 
-    Source: D1 (S1.3). See `OverlapLoss` and `SegmentationLoss` for shapes and options.
+    See `OverlapLoss` and `SegmentationLoss` for shapes and options.
     """
 
 
 @register("dice_square", category="region", source="Milletari et al. 2016; D1, S1.4")
 class DiceSquare(_DiceFamily):
-    """Dice loss with squares in the denominator: sum y^2 + sum p^2 (V-Net).
+    """Dice loss with squares in the denominator (V-Net).
 
-    Source: Milletari et al. 2016, D1 (S1.4). See `OverlapLoss` and `SegmentationLoss`.
+    Formula:
+        L = 1 - mean over classes of (2 sum y p + s) / (sum y^2 + sum p^2 + s).
+    Conventions:
+        `dice(squared=True)` by its own name. With hard labels the sum of y^2 is the sum of y.
+    Learning signal:
+        As `dice`, but the push on a background pixel has the factor p once more: faint false positives are left alone.
+    Source:
+        Milletari et al. 2016, D1 (S1.4).
+
+    See `OverlapLoss` and `SegmentationLoss` for shapes and options.
     """
 
     without = ("squared",)
@@ -131,9 +189,19 @@ class DiceSquare(_DiceFamily):
 
 @register("dicefg", category="region", source="D1, S1.5")
 class DiceFG(_DiceFamily):
-    """Dice loss over the foreground classes only; equals `dice` for K = 1.
+    """Dice loss, averaged over the foreground classes only.
 
-    Source: D1 (S1.5). See `OverlapLoss` and `SegmentationLoss` for shapes and options.
+    Formula:
+        L = 1 - mean over classes 1 .. K-1 of (2 sum y p + s) / (sum y + sum p + s).
+    Conventions:
+        Channel 0 is the background; equals `dice` for K = 1. MONAI: `include_background=False`.
+    Learning signal:
+        As `dice`, without the share of the background, which is near 0 early on: the value says what the foreground
+        looks like. A batch without any foreground gives loss 1 and almost no gradient (see `empty`).
+    Source:
+        D1 (S1.5).
+
+    See `OverlapLoss` and `SegmentationLoss` for shapes and options.
     """
 
     without = ("include_background",)
@@ -142,9 +210,16 @@ class DiceFG(_DiceFamily):
 
 @register("dicefg_square", category="region", source="D1, S1.5")
 class DiceFGSquare(DiceFG):
-    """Squared Dice loss over the foreground classes only.
+    """Dice loss with squares in the denominator, averaged over the foreground classes only.
 
-    Source: D1 (S1.5). See `OverlapLoss` and `SegmentationLoss` for shapes and options.
+    Formula:
+        L = 1 - mean over classes 1 .. K-1 of (2 sum y p + s) / (sum y^2 + sum p^2 + s).
+    Learning signal:
+        As `dice_square`, without the share of the background.
+    Source:
+        D1 (S1.5).
+
+    See `OverlapLoss` and `SegmentationLoss` for shapes and options.
     """
 
     without = ("squared",)
@@ -153,12 +228,19 @@ class DiceFGSquare(DiceFG):
 
 @register("log_dice", category="region", source="D2, S2.13")
 class LogDice(_DiceFamily):
-    """-log of the Dice score, per class, then averaged; squared denominator by default, as in D2.
+    """Minus the logarithm of the Dice score.
 
-    Its gradient is the Dice gradient over the score, so it stays large where the overlap is small. Scores
-    below 1e-30 are floored.
+    Formula:
+        L = mean over classes of -log((2 sum y p + s) / (sum y^2 + sum p^2 + s)), scores below 1e-30 taken as 1e-30.
+    Conventions:
+        The denominator is squared by default, as in D2. The logarithm is taken per class, then averaged.
+    Learning signal:
+        The Dice gradient divided by the score, so it stays large where the overlap is small. Unlike `dice` it pushes
+        against false positives of an absent class, at a large value (23 where 1000 pixels are taken for it, s = 1e-7).
+    Source:
+        D2 (S2.13).
 
-    Source: D2 (S2.13). See `OverlapLoss` and `SegmentationLoss` for shapes and options.
+    See `OverlapLoss` and `SegmentationLoss` for shapes and options.
     """
 
     defaults = {"squared": True}
@@ -169,75 +251,22 @@ class LogDice(_DiceFamily):
 
 @register("jaccard", category="region", source="D3, S3.7")
 class Jaccard(OverlapLoss):
-    """Jaccard (IoU) loss: 1 - mean over classes of (I + s) / (sum y + sum p - I + s), I = sum y p.
+    """Jaccard (IoU) loss, averaged over classes.
 
-    Source: D3 (S3.7). See `OverlapLoss` and `SegmentationLoss` for shapes and options.
+    Formula:
+        L = 1 - mean over classes of (I + s) / (sum y + sum p - I + s), with I = sum y p.
+    Conventions:
+        The score is D / (2 - D) with D that of `dice`, per class, up to `smooth`. Not the Lovasz extension of IoU.
+    Learning signal:
+        The Dice gradient times 2 / (2 - D)^2: half of it at no overlap, twice at full overlap. Saturates as `dice`.
+    Source:
+        D3 (S3.7).
+
+    See `OverlapLoss` and `SegmentationLoss` for shapes and options.
     """
 
     def score(self, sums):
         return jaccard_score(sums, smooth_pair(self.options["smooth"]))
-
-
-@register("tversky", category="region", source="Salehi et al. 2017; D3, S3.9")
-class Tversky(OverlapLoss):
-    """Tversky loss: 1 - mean over classes of (I + s) / (I + fp FP + fn FN + s), I = sum y p.
-
-    `fp_weight` (0.3) weighs false positives (Salehi's alpha; D3's beta, E3.4), `fn_weight` (0.7) false
-    negatives (Salehi's beta); both 0.5 is Dice, both 1 Jaccard. Keras' `Tversky` says that its
-    alpha weighs false positives, but its code weighs false negatives with it; both are 0.5 there.
-
-    Source: Salehi et al. 2017, D3 (S3.9). See `OverlapLoss` and `SegmentationLoss` for shapes and options.
-    """
-
-    defaults = {"fp_weight": 0.3, "fn_weight": 0.7}
-    without = ("squared",)
-
-    def score(self, sums):
-        o = self.options
-        return tversky_score(sums, smooth_pair(o["smooth"]), o["fp_weight"], o["fn_weight"])
-
-
-@register("focal_tversky", category="region", source="Abraham and Khan 2019; D3, S3.9")
-class FocalTversky(Tversky):
-    """Focal Tversky loss: **sum** over classes of (1 - Tversky index)^exponent.
-
-    `exponent` (0.75) is the power itself. Abraham and Khan write 1/gamma with gamma in [1, 3], best 4/3, that
-    is exponent 0.75; D3 writes gamma in [1, 3] as the power (E3.5). Below 1 the slope at a perfect score is
-    infinite, so 1 - TI is floored at 1e-7 there. Class weights are scaled to mean 1 before the sum.
-
-    Source: Abraham and Khan 2019, D3 (S3.9). See `OverlapLoss` and `SegmentationLoss`.
-    """
-
-    defaults = {"exponent": 0.75}
-
-    def class_loss(self, score):
-        return tf.pow(tf.maximum(1.0 - score, 1e-7), self.options["exponent"])
-
-    def over_classes(self, loss, weights):
-        return tf.reduce_sum(weights * loss, axis=-1)
-
-
-@register("dice_bce", category="compound", source="D3, S3.6")
-class DiceBCE(Dice):
-    """Dice plus binary cross-entropy: dice_weight x `dice` + bce_weight x `bce`, both 1 by default.
-
-    The sigmoid head only; `smooth` is 1e-6, as in D3. For other pairs spell the sum out: "cce + dicefg".
-
-    Source: D3 (S3.6). See `OverlapLoss` and `SegmentationLoss` for shapes and options.
-    """
-
-    heads = ("sigmoid",)
-    without = ("head",)
-    defaults = {"smooth": 1e-6, "dice_weight": 1.0, "bce_weight": 1.0}
-
-    def __init__(self, **options):
-        super().__init__(**options)
-        o = self.options
-        self._bce = BCE(class_weights=o["class_weights"], per_image=o["per_image"])
-
-    def values(self, pixels):
-        o = self.options
-        return o["dice_weight"] * super().values(pixels) + o["bce_weight"] * self._bce.values(pixels)
 
 
 dice = functional(Dice)
@@ -246,6 +275,3 @@ dice_fg = functional(DiceFG, "dice_fg")
 dice_fg_square = functional(DiceFGSquare, "dice_fg_square")
 log_dice = functional(LogDice)
 jaccard = functional(Jaccard)
-tversky = functional(Tversky)
-focal_tversky = functional(FocalTversky)
-dice_bce = functional(DiceBCE)

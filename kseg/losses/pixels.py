@@ -5,58 +5,139 @@ from functools import cached_property
 import tensorflow as tf
 
 from kseg import ops
-
-CLIP = 1e-7
+from kseg.losses.lanes import CLIP, Lanes
 
 
 class Pixels:
     """One batch, ready for the maths.
 
     Attributes:
-        y: labels `[B, *S, K]`, one-hot or soft, smoothed if asked for.
-        labels: the same before smoothing, which alone tell whether a class is absent.
         weight: pixel weights `[B, *S]`, or None for all 1.
         valid: `[B, *S]` of 0 (ignored) and 1, or None for all 1.
         image_weight: `[B]`, or None for all 1.
         classes: K.
         head: "sigmoid" or "softmax": how logits become probabilities.
 
-    Derived, each computed on first use only: `p`, `log_p`, `log_q` (= log(1 - p)), all `[B, *S, K]`.
+    Derived, each computed on first use only:
+        y: labels `[B, *S, K]`, one-hot or soft, smoothed if asked for.
+        labels: the same before smoothing, which alone tell whether a class is absent.
+        p, log_p, log_q (= log(1 - p)): `[B, *S, K]`.
+        first: these without space and with classes first, `[K, N]`: see `Lanes`.
+        lanes: the same, but `[N, K]` where nothing is gained by moving the classes.
+
     Logits are never clipped. Probabilities are clipped to [1e-7, 1 - 1e-7] where a logarithm is taken,
     and nowhere else, as in D1's snippets.
     """
 
-    def __init__(self, y, scores, *, labels, from_logits, head, weight=None, valid=None, image_weight=None):
-        self.y = y
-        self.labels = labels
+    def __init__(self, source, scores, *, from_logits, head, smoothing=0.0, weight=None, valid=None, image_weight=None):
         self.weight = weight
         self.valid = valid
         self.image_weight = image_weight
         self.head = head
         self.classes = scores.shape[-1]
-        self._scores = scores
-        self._from_logits = from_logits
+        self.source = source  # dense labels, or (ids, whether each is a class); id -1 belongs to no class
+        self._smoothing = smoothing
+        self.scores = scores
+        self.from_logits = from_logits
+
+    @property
+    def softmax(self):
+        """Whether the scores are logits of a softmax, for which `kseg.ops.softmax` has closed forms."""
+        return self.from_logits and self.head == "softmax"
+
+    @property
+    def sparse(self):
+        """Whether the labels came as class ids."""
+        return isinstance(self.source, tuple)
+
+    @property
+    def smoothed(self):
+        """Whether `y` differs from `labels`."""
+        return bool(self._smoothing)
+
+    @property
+    def dtype(self):
+        return self.scores.dtype
+
+    @property
+    def shape(self):
+        """`[B, *S, K]` as a list of numbers where they are known and of scalar tensors where not."""
+        known, dynamic = self.scores.shape.as_list(), tf.shape(self.scores)
+        return [dynamic[i] if size is None else size for i, size in enumerate(known)]
+
+    @cached_property
+    def labels(self):
+        if not self.sparse:
+            return ops.shares_or_nan(self.source)
+        ids, known = self.source
+        if self.classes == 1:
+            one_hot = tf.cast(ids == 1, self.dtype)[..., None]
+        else:
+            one_hot = tf.cast(ids[..., None] == tf.range(self.classes, dtype=ids.dtype), self.dtype)
+        # An id outside the classes (a 0/255 mask, a forgotten ignore_class) must not pass for background.
+        return tf.where(known[..., None], one_hot, tf.constant(float("nan"), self.dtype))
+
+    @cached_property
+    def y(self):
+        return self.smooth(self.labels)
+
+    @cached_property
+    def first(self):
+        return Lanes(self, axis=0)
+
+    @cached_property
+    def lanes(self):
+        return self.first if self.softmax or self.sparse else Lanes(self, axis=1)
+
+    def smooth(self, labels):
+        if not self._smoothing:
+            return labels
+        return labels * (1.0 - self._smoothing) + self._smoothing / (self.classes if self.head == "softmax" else 2)
+
+    def plain_truth(self, per_image):
+        """Sums `[G, K]` of dense labels without weights, read as they lie in memory; None for others."""
+        if self.sparse or self.smoothed:
+            return None
+        sums = ops.space_sum(self.source)
+        return sums if per_image else tf.reduce_sum(sums, axis=0, keepdims=True)
+
+    def flat(self, tensor):
+        """`[B, *S]` as `[N]`; None stays None."""
+        return None if tensor is None else tf.reshape(tensor, [tf.size(tensor)])
+
+    def image_sums(self, terms, axis=None):
+        """`[B]`, the sum over each image of `[N]`, or of `[K, N]` (`axis=0`) or `[N, K]` (`axis=1`).
+
+        Lines first: float32 sums of millions of pixels stay exact to about 1e-5.
+        """
+        lines = [self.shape[0], tf.reduce_prod(self.shape[1:-2]), self.shape[-2]]
+        if axis == 1:
+            terms = tf.reduce_sum(tf.reshape(terms, [*lines, self.classes]), axis=3)
+            return tf.reduce_sum(tf.reduce_sum(terms, axis=2), axis=1)
+        lines = [self.classes, *lines] if axis == 0 else lines
+        sums = tf.reduce_sum(tf.reduce_sum(tf.reshape(terms, lines), axis=-1), axis=-1)
+        return tf.reduce_sum(sums, axis=0) if axis == 0 else sums
 
     @cached_property
     def p(self):
-        return ops.probabilities(self._scores, self.head) if self._from_logits else self._scores
+        return ops.probabilities(self.scores, self.head) if self.from_logits else self.scores
 
     @cached_property
     def log_p(self):
-        if self._from_logits:
-            return ops.log_probabilities(self._scores, self.head)
+        if self.from_logits:
+            return ops.log_probabilities(self.scores, self.head)
         return tf.math.log(self._clipped)
 
     @cached_property
     def log_q(self):
         """log(1 - p) of sigmoid channels."""
-        if self._from_logits:
-            return ops.log_one_minus(self._scores)
+        if self.from_logits:
+            return ops.log_one_minus(self.scores)
         return tf.math.log(1.0 - self._clipped)
 
     @cached_property
     def _clipped(self):
-        return tf.clip_by_value(self._scores, CLIP, 1.0 - CLIP)
+        return tf.clip_by_value(self.scores, CLIP, 1.0 - CLIP)
 
 
 def prepare(y_true, y_pred, sample_weight, *, from_logits, head, ignore_class, label_smoothing, dtype):
@@ -70,20 +151,20 @@ def prepare(y_true, y_pred, sample_weight, *, from_logits, head, ignore_class, l
     dtype = tf.as_dtype(dtype) if dtype else scores.dtype
     dtype = tf.float64 if dtype == tf.float64 else tf.float32
     scores = tf.cast(scores, dtype)
-    classes = scores.shape[-1]
-    head = _resolve_head(head, classes)
-    y, valid = _labels(tf.convert_to_tensor(y_true), scores, ignore_class, dtype)
+    head = _resolve_head(head, scores.shape[-1])
+    source, valid = _labels(tf.convert_to_tensor(y_true), scores, ignore_class, dtype)
     weight, image_weight = _weights(sample_weight, scores, dtype)
-    counted = [(part > 0)[..., None] for part in (valid, weight) if part is not None]
+    counted = [part > 0 for part in (valid, weight) if part is not None]
     if counted:  # what does not count may be anything, nan included
         counted = counted[0] if len(counted) == 1 else counted[0] & counted[1]
-        scores = tf.where(counted, scores, tf.zeros_like(scores))
-        y = tf.where(counted, y, tf.zeros_like(y))
-    labels = y
-    if label_smoothing:
-        y = y * (1.0 - label_smoothing) + label_smoothing / (classes if head == "softmax" else 2)
-    options = {"from_logits": from_logits, "head": head, "weight": weight, "valid": valid, "image_weight": image_weight}
-    return Pixels(y, scores, labels=labels, **options)
+        scores = tf.where(counted[..., None], scores, tf.zeros_like(scores))
+        if isinstance(source, tuple):
+            ids, known = source
+            source = tf.where(counted, ids, -tf.ones_like(ids)), known | ~counted
+        else:
+            source = tf.where(counted[..., None], source, tf.zeros_like(source))
+    options = {"from_logits": from_logits, "head": head, "smoothing": label_smoothing}
+    return Pixels(source, scores, weight=weight, valid=valid, image_weight=image_weight, **options)
 
 
 def _resolve_head(head, classes):
@@ -98,7 +179,7 @@ def _resolve_head(head, classes):
 
 
 def _labels(y, scores, ignore_class, dtype):
-    """One-hot or soft labels `[B, *S, K]` and the mask of counted pixels `[B, *S]` or None."""
+    """Labels, dense or as (ids, known), and the mask of counted pixels `[B, *S]` or None."""
     kind, y = ops.tell_labels(y, scores)
     if kind == "ids":
         return _sparse(ops.widen(y), scores.shape[-1], ignore_class, dtype)
@@ -111,15 +192,11 @@ def _sparse(y, classes, ignore_class, dtype):
         counted = y != tf.cast(ignore_class, y.dtype)
         valid = tf.cast(counted, dtype)
         y = tf.where(counted, y, tf.zeros_like(y))
-    ids, known = ops.whole_ids(y, max(classes, 2))
-    one_hot = tf.cast(ids, dtype)[..., None] if classes == 1 else tf.one_hot(ids, classes, dtype=dtype)
-    # An id outside the classes (a 0/255 mask, a forgotten ignore_class) must not pass for background.
-    return tf.where(known[..., None], one_hot, tf.constant(float("nan"), dtype)), valid
+    return (y, ops.whole_ids(y, max(classes, 2))[1]), valid
 
 
 def _dense(y, ignore_class, dtype):
     soft = tf.cast(y, dtype)
-    soft = tf.where(ops.are_shares(soft), soft, tf.constant(float("nan"), dtype))
     if ignore_class is None:
         return soft, None
     if y.shape[-1] == 1:

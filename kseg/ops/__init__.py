@@ -1,7 +1,9 @@
 """Graph ops: pure functions on tensors, no host calls, compiled by XLA as they stand."""
 
-from kseg.ops.entropy import binary_cross_entropy, cross_entropy, focal_factor
-from kseg.ops.labels import are_shares, tell_labels, whole_ids, widen
+from kseg.ops.distance import boundary_distance, distance_transform, signed_distance
+from kseg.ops.entropy import binary_cross_entropy, cross_entropy, focal_factor, sigmoid_cross_entropy, sigmoid_focal
+from kseg.ops.labels import are_shares, shares_or_nan, tell_labels, whole_ids, widen
+from kseg.ops.lovasz import lovasz_extension, lovasz_gradient
 from kseg.ops.overlap import (
     OverlapSums,
     dice_score,
@@ -10,29 +12,59 @@ from kseg.ops.overlap import (
     safe_ratio,
     tversky_score,
 )
-from kseg.ops.reduce import global_norm, replica_count, replica_sum, space_axes, space_sum
-from kseg.ops.scores import log_one_minus, log_probabilities, probabilities
+from kseg.ops.reduce import global_norm, group_sums, replica_concat, replica_count, replica_sum, space_axes, space_sum
+from kseg.ops.scores import SigmoidParts, log_one_minus, log_probabilities, probabilities, sigmoid_parts
+from kseg.ops.skeleton import soft_skeleton
+from kseg.ops.softmax import (
+    class_first,
+    over_classes,
+    softmax_cross_entropy,
+    softmax_focal,
+    softmax_overlap,
+    softmax_parts,
+)
+from kseg.ops.weight_map import unet_weight_map
 
 __all__ = [
     "OverlapSums",
+    "SigmoidParts",
     "are_shares",
     "binary_cross_entropy",
+    "boundary_distance",
+    "class_first",
     "cross_entropy",
     "dice_score",
+    "distance_transform",
     "focal_factor",
     "global_norm",
+    "group_sums",
     "jaccard_score",
     "log_one_minus",
     "log_probabilities",
+    "lovasz_extension",
+    "lovasz_gradient",
+    "over_classes",
     "overlap_sums",
     "probabilities",
+    "replica_concat",
     "replica_count",
     "replica_sum",
     "safe_ratio",
+    "shares_or_nan",
+    "sigmoid_cross_entropy",
+    "sigmoid_focal",
+    "sigmoid_parts",
+    "signed_distance",
+    "soft_skeleton",
+    "softmax_cross_entropy",
+    "softmax_focal",
+    "softmax_overlap",
+    "softmax_parts",
     "space_axes",
     "space_sum",
     "tell_labels",
     "tversky_score",
+    "unet_weight_map",
     "whole_ids",
     "widen",
 ]

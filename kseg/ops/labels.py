@@ -63,3 +63,8 @@ def whole_ids(y, classes):
 def are_shares(y):
     """Where soft labels lie in [0, 1], to within the rounding of a resize (1e-3)."""
     return tf.abs(y - tf.cast(0.5, y.dtype)) <= tf.cast(0.501, y.dtype)
+
+
+def shares_or_nan(y):
+    """Soft labels, nan where they lie outside [0, 1]: a 0/255 mask must not pass for one."""
+    return tf.where(are_shares(y), y, tf.constant(float("nan"), y.dtype))

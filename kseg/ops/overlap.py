@@ -61,3 +61,19 @@ def tversky_score(sums, smooth, fp_weight, fn_weight):
     false_negative = sums.truth - sums.intersection
     total = sums.intersection + fp_weight * false_positive + fn_weight * false_negative
     return safe_ratio(sums.intersection + smooth[0], total + smooth[1])
+
+
+def size_weights(truth, counted, power):
+    """Weights 1 / size^power of classes, scaled so that the largest is 1, which keeps float32 in its range.
+
+    Args:
+        truth: size of each class `[G, K]`.
+        counted: `[1, K]`, above 0 for the classes that count.
+        power: 2, 1 or 0.
+
+    Returns:
+        `[G, K]`. A class of size 0, which would weigh infinitely, weighs as much as the smallest that is present.
+    """
+    present = ~((truth <= 0) | (counted <= 0))  # nan, the mark of a label outside the classes, counts as present
+    smallest = tf.reduce_min(tf.where(present, truth, truth.dtype.max), axis=-1, keepdims=True)
+    return tf.where(present, tf.pow(smallest / tf.where(present, truth, 1.0), power), 1.0)

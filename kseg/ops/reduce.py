@@ -13,6 +13,28 @@ def space_sum(tensor):
     return tf.reduce_sum(tensor, axis=space_axes(tensor))
 
 
+def lines_of(shape):
+    """`[B, *S]` as [B, lines, length of a line], for any number of spatial axes."""
+    return [shape[0], tf.reduce_prod(tf.stack([1, *shape[1:-1]])), shape[-1]]
+
+
+def group_sums(terms, shape, per_image=False):
+    """Sums of `[K, N]` over the pixels of each image, or of all images.
+
+    Args:
+        terms: `[K, N]`, classes first.
+        shape: `[B, *S]`, sizes whose product is N. Sums run over lines, images and the batch in turn, which keeps
+            float32 sums of millions of pixels exact to about 1e-5.
+        per_image: one sum per image.
+
+    Returns:
+        `[B, K]` with `per_image`, else `[1, K]`, of this replica.
+    """
+    lines = tf.reshape(terms, [terms.shape[0], *lines_of(shape)])
+    sums = tf.reduce_sum(tf.reduce_sum(lines, axis=3), axis=2)
+    return tf.transpose(sums if per_image else tf.reduce_sum(sums, axis=1, keepdims=True))
+
+
 def replica_count():
     """Number of replicas that run this computation in step (1 without `tf.distribute`)."""
     if tf.distribute.in_cross_replica_context():
@@ -30,6 +52,25 @@ def replica_sum(tensors):
         return tensors
     context = tf.distribute.get_replica_context()
     return tf.nest.map_structure(lambda t: context.all_reduce(tf.distribute.ReduceOp.SUM, t), tensors)
+
+
+def replica_concat(tensors):
+    """Join `[R, n]` of all replicas along the second axis; n may differ between them. Not differentiable.
+
+    Args:
+        tensors: list of tensors of one shape.
+
+    Returns:
+        (list of `[R, sum of n]`, where this replica's part starts).
+    """
+    if replica_count() == 1:
+        return tensors, 0
+    size = tf.shape(tensors[0])[1]
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    sizes = replica_sum(tf.one_hot(replica, replica_count(), size, 0))
+    start, total = tf.reduce_sum(sizes[:replica]), tf.reduce_sum(sizes)
+    pads = [[0, 0], [start, total - start - size]]  # a sum of padded parts needs no equal sizes, a gather does
+    return [replica_sum(tf.pad(tensor, pads)) for tensor in tensors], start
 
 
 def global_norm(tensors):

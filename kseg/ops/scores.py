@@ -4,6 +4,8 @@
 class against the rest. Everything stays finite for logits of +-1e4.
 """
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 
@@ -20,3 +22,30 @@ def log_probabilities(logits, head):
 def log_one_minus(logits):
     """log(1 - sigmoid(logits)), exact in the tails."""
     return tf.math.log_sigmoid(-logits)
+
+
+class SigmoidParts(NamedTuple):
+    """p = sigmoid(z), q = 1 - p and their logarithms, each exact in the tails."""
+
+    p: tf.Tensor
+    q: tf.Tensor
+    log_p: tf.Tensor
+    log_q: tf.Tensor
+
+
+def sigmoid_parts(logits):
+    """`SigmoidParts` of logits of any shape, from one exponential and one logarithm."""
+
+    @tf.custom_gradient
+    def parts(z):
+        small = tf.exp(-tf.abs(z))
+        larger = 1.0 / (1.0 + small)
+        p, q = tf.where(z >= 0, larger, small * larger), tf.where(z >= 0, small * larger, larger)
+        tail = tf.math.log1p(small)
+
+        def gradient(d_p, d_q, d_log_p, d_log_q):
+            return (d_p - d_q) * p * q + d_log_p * q - d_log_q * p
+
+        return (p, q, tf.minimum(z, 0.0) - tail, tf.minimum(-z, 0.0) - tail), gradient
+
+    return SigmoidParts(*parts(logits))
