@@ -19,6 +19,7 @@ COMMANDS = {
     "train": (configs.Train, "kseg.training.run", "train"),
     "evaluate": (configs.Evaluate, "kseg.training.run", "evaluate"),
     "toy_balance": (configs.ToyBalance, "kseg.studies.toy_balance", "execute"),
+    "losses": (configs.Losses, "kseg.studies.loss_cards", "execute"),
     "prepare_hippocampus": (configs.PrepareHippocampus, "kseg.data.hippocampus", "execute"),
 }
 BAD_INPUT = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
@@ -83,12 +84,12 @@ def _parse(config, argv, program):
     import tyro
 
     for name in config.positional:  # configs know no tyro, so the names of positional words are told it here
-        kind = config.__annotations__[name]
-        config.__annotations__[name] = Annotated[kind, tyro.conf.arg(metavar=name.upper())]
+        kind, word = config.__annotations__[name], f"[{name.upper()}]" if hasattr(config, name) else name.upper()
+        config.__annotations__[name] = tyro.conf.Positional[Annotated[kind, tyro.conf.arg(metavar=word)]]
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(config, args=argv, prog=program, config=(tyro.conf.PositionalRequiredArgs,))
+            return tyro.cli(config, args=argv, prog=program)
     except SystemExit as stop:
         if not stop.code:
             raise

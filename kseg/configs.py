@@ -41,9 +41,11 @@ class _Command:
         words = []
         for field in fields(self):
             value = getattr(self, field.name)
+            if value == field.default:
+                continue
             if field.name in self.positional:
                 words.append(shlex.quote(str(value)))
-            elif value != field.default:
+            else:
                 words += _option(field.name, value)
         return " ".join(["python", f"scripts/{self.program}.py", *words])
 
@@ -118,7 +120,8 @@ class Train(_Command):
 class Evaluate(_Command):
     """Score a trained model per case: slices are put together again, without their padding.
 
-    Prints a table per class and writes cases.csv and summary.json.
+    Prints means over cases with 95 % intervals and writes cases.csv and summary.json. Distances between surfaces are in
+    mm, or in pixels when the data do not tell the pixel size; volumes also need --slice-spacing.
     """
 
     model: Path
@@ -129,6 +132,10 @@ class Evaluate(_Command):
     """which part of the data"""
     threshold: float = 0.5
     """probability above which a pixel is foreground (models with one sigmoid channel)"""
+    slice_spacing: float | None = None
+    """distance between slices, to measure surfaces in volumes; the data do not hold it"""
+    tolerance: float = 1.0
+    """of surface Dice: how far apart surfaces count as equal, at least 0"""
     batch_size: int = 32
     """images a batch, at least 1"""
     verify: bool = True
@@ -143,6 +150,9 @@ class Evaluate(_Command):
 
     def __post_init__(self):
         _check_number(self, "threshold", above=0, below=1)
+        if self.slice_spacing is not None:
+            _check_number(self, "slice_spacing", above=0)
+        _check_number(self, "tolerance", low=0)
         _check_number(self, "batch_size", low=1)
 
 
@@ -179,6 +189,37 @@ class ToyBalance(_Command):
         for name in ("iterations", "batch_size"):
             _check_number(self, name, low=1)
         _check_number(self, "seed", low=0, below=2**31)
+
+
+@dataclass(frozen=True)
+class Losses(_Command):
+    """List the losses; with NAME show the card of one and draw what it does.
+
+    The card tells formula, parameters, conventions, learning signal and source. The figure shows value and gradient
+    against the logit of one pixel and against the share of the foreground, and the value against size and shift of an
+    object.
+    """
+
+    name: str = ""
+    """a loss or a sum of losses: 'dicefg', 'bce + 0.5*dice', 'tversky(fp_weight=0.5, fn_weight=0.5)'"""
+    table: bool = False
+    """print all losses by category as a Markdown table (D3, table 1)"""
+    figure: bool = True
+    """draw the figure of the card"""
+    output: Path | None = None
+    """figure to write, .png, .pdf or .svg; by default loss_NAME.png here"""
+    overwrite: bool = False
+    """replace an existing figure"""
+
+    program = "losses"
+    positional = ("name",)
+
+    def __post_init__(self):
+        _check(not (self.table and self.name), "--table", self.table, "no NAME beside it")
+        drawn = self.output is None or (self.name and self.figure)
+        _check(drawn, "--output", self.output, "it beside a NAME whose figure is drawn")
+        ending = self.output is None or self.output.suffix.lower() in (".png", ".pdf", ".svg")
+        _check(ending, "--output", self.output, "a file that ends in .png, .pdf or .svg")
 
 
 @dataclass(frozen=True)

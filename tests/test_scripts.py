@@ -1,6 +1,7 @@
 """The scripts as a user meets them: help, bad input, and a run from start to end."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_every_script_shows_commands_that_parse():
 
     for script in SCRIPTS:
         lines = script.read_text(encoding="utf-8").split('"""')[1].splitlines()
-        shown = [line.split()[1:] for line in lines if line.strip().startswith("python ")]
+        shown = [shlex.split(line)[1:] for line in lines if line.strip().startswith("python ")]
         assert len(shown) >= 1, script.name
         for path, *words in shown:
             assert path == f"scripts/{script.name}"

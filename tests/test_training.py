@@ -3,8 +3,10 @@
 import csv
 import json
 import math
+import re
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -39,6 +41,7 @@ def batches(prepared):
 
 @pytest.fixture
 def model():
+    keras.utils.set_random_seed(0)
     return models.unet((16, 16, 1), 2, filters=2, depth=1)
 
 
@@ -317,3 +320,39 @@ def test_one_seed_gives_one_history(fresh_process):
     one, two, other = ((folder / name / "history.csv").read_text() for name in ("one", "two", "other"))
     assert one == two
     assert one != other
+
+
+def ending_in(*layers):
+    inputs = keras.Input((16, 16, 1))
+    tensor = inputs
+    for layer in layers:
+        tensor = layer(tensor)
+    return keras.Model(inputs, tensor)
+
+
+@pytest.mark.parametrize(
+    ("layers", "spec", "from_logits", "expected"),
+    [
+        ([keras.layers.Conv2D(2, 1, activation="softmax")], "cce", True, "ends in softmax.*Expected from_logits=False"),
+        ([keras.layers.Conv2D(2, 1), keras.layers.Softmax()], "cce + dicefg", True, "ends in softmax"),
+        (
+            [keras.layers.Conv2D(1, 1), keras.layers.Activation("sigmoid"), keras.layers.Cropping2D(0)],
+            "bce",
+            True,
+            "ends in sigmoid",
+        ),
+        ([keras.layers.Conv2D(2, 1)], "dice", False, "ends in logits.*Expected from_logits=True"),
+        ([keras.layers.Conv2D(2, 1)], "cce + dice", True, None),
+        ([keras.layers.Conv2D(2, 1, activation="softmax")], "dice", False, None),
+        ([keras.layers.Conv2D(2, 1), keras.layers.BatchNormalization()], "dice", False, None),
+    ],
+)
+def test_fit_warns_of_an_activation_that_contradicts_from_logits(batches, layers, spec, from_logits, expected):
+    model = ending_in(*layers)
+    compile_model(model, losses.get(spec, from_logits=from_logits))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(model, batches[0].take(1), None, epochs=1)
+    texts = [str(w.message) for w in caught if "from_logits" in str(w.message)]
+    assert len(texts) == (expected is not None)
+    assert expected is None or re.search(expected, texts[0])

@@ -1,5 +1,7 @@
 """`compile` and `fit` with what a segmentation run needs; for user code as well as for the scripts."""
 
+import warnings
+
 import keras
 
 from kseg import losses
@@ -47,7 +49,11 @@ def fit(model, train, validation, *, epochs, folder=None, head="auto", callbacks
 
     Raises:
         FloatingPointError: the loss became nan or infinite.
+
+    Warns:
+        UserWarning: the model's last activation contradicts the loss's `from_logits`.
     """
+    _check_last_activation(model)
     log, keep = [], []
     if folder is not None:
         if head == "auto":
@@ -59,3 +65,34 @@ def fit(model, train, validation, *, epochs, folder=None, head="auto", callbacks
         keep = [KeepBest(folder / "model.keras", head), KeepState(folder / "state")]
     callbacks = [*log, StopOnNaN(), *keep, *callbacks]
     return model.fit(train, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0, shuffle=False)
+
+
+def last_activation(model):
+    """Name of the activation that a model's output has gone through last: "softmax", "linear", ... None if unknown.
+
+    Layers after it that only move values (cropping, padding, reshaping) are passed over.
+    """
+    tensor = model.outputs[0] if getattr(model, "outputs", None) else None
+    while hasattr(tensor, "_keras_history"):
+        layer = tensor._keras_history.operation
+        if isinstance(layer, keras.layers.Softmax):
+            return "softmax"
+        activation = getattr(layer, "activation", None)
+        if activation is not None:
+            return getattr(activation, "__name__", None)
+        sources = getattr(layer, "input", None)
+        if getattr(layer, "weights", None) or not keras.ops.is_tensor(sources) and not hasattr(sources, "shape"):
+            return None
+        tensor = sources
+    return None
+
+
+def _check_last_activation(model):
+    from_logits, last = getattr(model.loss, "from_logits", None), last_activation(model)
+    if from_logits is True and last in ("softmax", "sigmoid"):
+        trouble, fix = f"ends in {last}", "from_logits=False, or end the model in a layer without activation"
+    elif from_logits is False and last == "linear":
+        trouble, fix = "ends in logits (a linear layer)", "from_logits=True, or end the model in sigmoid or softmax"
+    else:
+        return
+    warnings.warn(f"The model {trouble}, but its loss has from_logits={from_logits}. Expected {fix}.", stacklevel=3)
