@@ -114,9 +114,7 @@ def combo(y, p, valid, weight, a, alpha=0.5, beta=0.5, smooth=1e-7, include_back
     return alpha * cross_entropy + (1 - alpha) * dice
 
 
-def unified_focal(
-    y, p, valid, weight, a, variant="asymmetric", focal_weight=0.5, delta=0.6, gamma=0.5, smooth=1e-7
-):
+def unified_focal(y, p, valid, weight, a, variant="asymmetric", focal_weight=0.5, delta=0.6, gamma=0.5, smooth=1e-7):
     total = 0.0
     for i in range(len(y)):
         for c in range(y.shape[1]):

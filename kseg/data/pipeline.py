@@ -10,6 +10,7 @@ from kseg.data.weight_map import check_options, objects_of, unet_weights
 
 AHEAD, BLOCK, GROUP = 4, 128, 8
 IN_MEMORY = 2 * 1024**3
+TYPES = (tf.float32, tf.uint8, tf.float32)  # images, masks, weights
 
 
 def load(
@@ -45,8 +46,12 @@ def load(
     check_split(data, split)
     shuffle = split == "train" if shuffle is None else shuffle
     in_memory = data.nbytes(split) <= IN_MEMORY if in_memory is None else in_memory
-    make, read = _from_memory if in_memory else _streamed, _reader(data, split, weight_map)
-    dataset = make(read, data, split, int(batch_size), _Order(shuffle, seed), drop_remainder)
+    read, order = _reader(data, split, weight_map), _Order(shuffle, seed)
+    if in_memory:
+        dataset = _from_memory(read, data.sizes[split], int(batch_size), order, drop_remainder)
+    else:
+        types = TYPES[: 2 if weight_map is None else 3]
+        dataset = _streamed(read, types, data.sizes[split], data.shape, int(batch_size), order, drop_remainder)
     return dataset.prefetch(AHEAD).with_options(_fixed())
 
 
@@ -72,10 +77,10 @@ def _reader(data, split, weight_map):
     return read
 
 
-def _from_memory(read, data, split, batch_size, order, drop_remainder):
+def _from_memory(read, rows, batch_size, order, drop_remainder):
     with tf.device("CPU"):
         columns = [tf.constant(array) for array in read()]
-    rows, batches = data.sizes[split], _batches(data.sizes[split], batch_size, drop_remainder)
+    batches = _batches(rows, batch_size, drop_remainder)
 
     def epoch():
         sequence = order(rows)
@@ -86,10 +91,7 @@ def _from_memory(read, data, split, batch_size, order, drop_remainder):
     return dataset.map(lambda i: tuple(tf.gather(column, i) for column in columns), num_parallel_calls=2)
 
 
-def _streamed(read_rows, data, split, batch_size, order, drop_remainder):
-    rows, shape = data.sizes[split], data.shape
-    types = [tf.as_dtype(column.dtype) for column in read_rows(0, 1)]
-
+def _streamed(read_rows, types, rows, shape, batch_size, order, drop_remainder):
     def epoch():
         starts = order(-(-rows // BLOCK)) * BLOCK
         for i in range(0, len(starts), GROUP):

@@ -51,7 +51,7 @@ class ShapeLoss(OverlapLoss):
 
 
 def _per_class(transform, masks, counted, *, spacing, dtype, **options):
-    """A map `[B, *S]` of each channel of `[B, *S, C]`, one after the other, so that the scratch memory is that of one."""
+    """A map `[B, *S]` of each channel of `[B, *S, C]`, one after the other, to need the memory of one only."""
     scale = per_axis(spacing, masks.shape.rank - 2, dtype)
 
     def of_class(c):

@@ -145,7 +145,8 @@ class UnifiedFocal(TwoSided):
     Conventions:
         As the paper has lambda and gamma. Its code multiplies lambda into T instead of F, and its symmetric form has
         a = gamma, b = 1 - gamma (the same at 0.5). T is a mean as in its code and in MONAI, a sum in the paper. The
-        paper prints delta at false positives and, in the symmetric F, at both classes; its code and MONAI do as here.
+        paper's formulas can be read as delta at false positives and, in the symmetric F, at both classes; its code and
+        MONAI do as here.
         Every foreground class is the paper's rare class r; MONAI averages F over classes too, which divides it by K.
         One sigmoid channel stands for two classes; K >= 2 sigmoid channels are refused.
     Learning signal:

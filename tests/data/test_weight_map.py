@@ -48,7 +48,9 @@ def all_rows(numbered):
     return images, masks, instances if numbered else label_objects(masks)
 
 
-OPTIONS = [{}, {"w0": 3.0, "sigma": 1.5}, {"everywhere": True}, {"class_weights": "balanced"}, {"class_weights": (1, 4)}]
+OPTIONS = [
+    {}, {"w0": 3.0, "sigma": 1.5}, {"everywhere": True}, {"class_weights": "balanced"}, {"class_weights": (1, 4)},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)

@@ -8,7 +8,7 @@ import tensorflow as tf
 import kseg.losses as L
 from kseg.losses import island
 
-SPECS = ["cce", "focal", "dice", "dice_square", "tversky(fp_weight=0.2, fn_weight=0.9)", "cce + 0.5*dicefg", "bce + dice"]
+SPECS = ["cce", "focal", "dice", "dice_square", "tversky(fp_weight=0.2)", "cce + 0.5*dicefg", "bce + dice"]
 
 
 def batch(classes=3, dtype="float32"):
@@ -28,8 +28,8 @@ def gradients(loss, y, scores, weight=None):
 
 def programs(function, *arguments):
     """How many functions of a graph are compiled by XLA."""
-    graph = function.get_concrete_function(*arguments).graph
-    return sum("_XlaMustCompile" in f.attr and f.attr["_XlaMustCompile"].b for f in graph.as_graph_def().library.function)
+    library = function.get_concrete_function(*arguments).graph.as_graph_def().library
+    return sum("_XlaMustCompile" in f.attr and f.attr["_XlaMustCompile"].b for f in library.function)
 
 
 @pytest.mark.parametrize("spec", SPECS)

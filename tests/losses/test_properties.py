@@ -48,9 +48,7 @@ def value_and_gradient(loss, y, scores):
 
 
 @pytest.mark.parametrize("name", L.names())
-@settings(
-    max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much]
-)
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])
 @given(
     dtype=st.sampled_from(DTYPES),
     size=st.tuples(st.sampled_from([1, 2, 3, 8, 17, 64]), st.sampled_from([1, 2, 5, 16, 64])),
@@ -61,7 +59,9 @@ def value_and_gradient(loss, y, scores):
     per_image=st.booleans(),
     seed=st.integers(0, 10**6),
 )
-@example(dtype="float16", size=(512, 512), images=1, classes=2, mask="random", scores="extremes", per_image=False, seed=0)
+@example(
+    dtype="float16", size=(512, 512), images=1, classes=2, mask="random", scores="extremes", per_image=False, seed=0
+)
 @example(dtype="float16", size=(1, 1), images=1, classes=8, mask="ignored", scores="all high", per_image=True, seed=0)
 @example(dtype="bfloat16", size=(1, 1), images=1, classes=1, mask="full", scores="all low", per_image=False, seed=0)
 def test_value_and_gradient_are_finite(name, dtype, size, images, classes, mask, scores, per_image, seed):

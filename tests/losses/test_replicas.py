@@ -89,6 +89,10 @@ def compute(strategy):
     family = losses()
 
     def step(ids, logits, weight):
+        # Sizes that are not known are not compiled, which would take minutes; compiled programs have their own tests.
+        ids, logits = (
+            tf.compat.v1.placeholder_with_default(tensor, [None] * 3 + tensor.shape[3:]) for tensor in (ids, logits)
+        )
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(logits)
             values = [loss(ids, logits, weight if weighted else None) for loss, weighted in family]

@@ -34,6 +34,16 @@ def slopes(function, *tensors):
         yield slope
 
 
+def assert_slopes(value, *tensors, atol=1e-7):
+    """The gradient of `value` with respect to each tensor equals its central differences."""
+    variables = [tf.constant(t) for t in tensors]
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        total = value(*variables)
+    for ours, expected in zip(tape.gradient(total, variables), slopes(value, *tensors), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=atol)
+
+
 @pytest.mark.parametrize("rank", SHAPES)
 def test_class_first_puts_classes_first_and_pixels_in_order(rank):
     tensor = np.arange(np.prod(SHAPES[rank]) * 3).reshape(*SHAPES[rank], 3)
@@ -69,12 +79,7 @@ def test_overlap_gradients_equal_differences(per_image, squared):
         sums = ops.softmax_overlap(z, y, w, shape=shape, per_image=per_image, squared=squared)
         return sum(tf.reduce_sum(u * s) for u, s in zip(up, sums, strict=True))
 
-    variables = [tf.constant(t) for t in tensors]
-    with tf.GradientTape() as tape:
-        tape.watch(variables)
-        total = value(*variables)
-    for ours, expected in zip(tape.gradient(total, variables), slopes(value, *tensors), strict=True):
-        np.testing.assert_allclose(ours, expected, atol=1e-8)
+    assert_slopes(value, *tensors)
 
 
 def test_the_dice_gradient_through_the_softmax_is_that_of_d2():
@@ -99,12 +104,7 @@ def test_cross_entropy_and_its_gradients(classes):
     np.testing.assert_allclose(ops.softmax_cross_entropy(z, y), -(y * np.log(softmax(z))).sum(0), rtol=1e-12)
     up = np.linspace(-1, 2, z.shape[1])
     value = lambda z, y: tf.reduce_sum(up * ops.softmax_cross_entropy(z, y))  # noqa: E731
-    variables = [tf.constant(z), tf.constant(y)]
-    with tf.GradientTape() as tape:
-        tape.watch(variables)
-        total = value(*variables)
-    for ours, expected in zip(tape.gradient(total, variables), slopes(value, z, y), strict=True):
-        np.testing.assert_allclose(ours, expected, atol=1e-7)
+    assert_slopes(value, z, y)
 
 
 def test_parts_of_softmax_and_sigmoid_and_their_gradients():
@@ -118,11 +118,7 @@ def test_parts_of_softmax_and_sigmoid_and_their_gradients():
         value = lambda z, f=parts, u=up: sum(tf.reduce_sum(a * b) for a, b in zip(u, f(z), strict=True))  # noqa: E731
         for ours, theirs in zip(parts(z), expected, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-10)
-        logits = tf.constant(z)
-        with tf.GradientTape() as tape:
-            tape.watch(logits)
-            total = value(logits)
-        np.testing.assert_allclose(tape.gradient(total, logits), next(slopes(value, z)), atol=1e-8)
+        assert_slopes(value, z)
 
 
 def test_parts_of_a_sigmoid_are_exact_in_the_tails():
@@ -160,12 +156,7 @@ def test_sigmoid_focal_and_its_gradients(gamma):
     np.testing.assert_allclose(ops.sigmoid_focal(z, y, gamma, weights, 1 - weights), expected, rtol=1e-9)
     up = rng.normal(size=z.shape)
     value = lambda z, y: tf.reduce_sum(up * ops.sigmoid_focal(z, y, gamma, weights, 1 - weights))  # noqa: E731
-    variables = [tf.constant(z), tf.constant(y)]
-    with tf.GradientTape() as tape:
-        tape.watch(variables)
-        total = value(*variables)
-    for ours, theirs in zip(tape.gradient(total, variables), slopes(value, z, y), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-7)
+    assert_slopes(value, z, y)
 
 
 @pytest.mark.parametrize("gamma", [0, 0.5, 2.0])
@@ -176,28 +167,16 @@ def test_softmax_focal_and_its_gradients(gamma):
     expected = -(alpha * y * (1 - p) ** gamma * np.log(p)).sum(0)
     np.testing.assert_allclose(ops.softmax_focal(z, y, gamma, alpha), expected, rtol=1e-10)
     value = lambda z, y: tf.reduce_sum(w * ops.softmax_focal(z, y, gamma, alpha))  # noqa: E731
-    variables = [tf.constant(z), tf.constant(y)]
-    with tf.GradientTape() as tape:
-        tape.watch(variables)
-        total = value(*variables)
-    for ours, theirs in zip(tape.gradient(total, variables), slopes(value, z, y), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-7)
+    assert_slopes(value, z, y)
 
 
 def test_sigmoid_cross_entropy_and_its_gradients():
     rng = np.random.default_rng(3)
     z, y, up = 3 * rng.normal(size=(2, 7)), rng.uniform(size=(2, 7)), rng.normal(size=(2, 7))
     p = 1 / (1 + np.exp(-z))
-    np.testing.assert_allclose(
-        ops.sigmoid_cross_entropy(z, y), -(y * np.log(p) + (1 - y) * np.log(1 - p)), rtol=1e-10
-    )
+    np.testing.assert_allclose(ops.sigmoid_cross_entropy(z, y), -(y * np.log(p) + (1 - y) * np.log(1 - p)), rtol=1e-10)
     value = lambda z, y: tf.reduce_sum(up * ops.sigmoid_cross_entropy(z, y))  # noqa: E731
-    variables = [tf.constant(z), tf.constant(y)]
-    with tf.GradientTape() as tape:
-        tape.watch(variables)
-        total = value(*variables)
-    for ours, theirs in zip(tape.gradient(total, variables), slopes(value, z, y), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-7)
+    assert_slopes(value, z, y)
 
 
 def test_the_gradient_of_a_right_pixel_keeps_its_digits():
