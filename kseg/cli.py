@@ -26,6 +26,7 @@ BAD_INPUT = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError,
 PLAIN = {  # what Python and tyro say, in words a user knows
     r"invalid literal for int\(\) with base 10: (.*)": r"\1. Expected a whole number",
     r"could not convert string to float: (.*)": r"\1. Expected a number",
+    r"no type matching .* could be instantiated from \['(.*?)'\].*": r"\1. Expected a number",
     r"Error parsing (--\S+): ": r"\1=",
 }
 USAGE, FAILED, INTERRUPTED = 2, 1, 130

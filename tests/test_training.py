@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kseg import losses, models
+from kseg import losses, metrics, models
 from kseg.cli import main
 from kseg.data import load
 from kseg.training import callbacks, compile_model, fit, run
@@ -353,6 +353,13 @@ def test_fit_warns_of_an_activation_that_contradicts_from_logits(batches, layers
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit(model, batches[0].take(1), None, epochs=1)
-    texts = [str(w.message) for w in caught if "from_logits" in str(w.message)]
+    texts = [str(w.message) for w in caught if "its loss has from_logits" in str(w.message)]
     assert len(texts) == (expected is not None)
     assert expected is None or re.search(expected, texts[0])
+
+
+def test_fit_warns_of_a_metric_that_takes_logits_for_probabilities(batches):
+    model = ending_in(keras.layers.Conv2D(1, 1))
+    model.compile("adam", loss=losses.get("bce", from_logits=True), metrics=[metrics.DiceScore()])
+    with pytest.warns(UserWarning, match="ends in logits.*its 'dice' has from_logits=False"):
+        fit(model, batches[0].take(1), None, epochs=1)

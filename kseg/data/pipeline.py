@@ -1,5 +1,7 @@
 """From a data set to `tf.data` batches: in memory when it fits, streamed in blocks when not."""
 
+import inspect
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -68,6 +70,11 @@ def _reader(data, split, weight_map):
     """A function that reads the columns of rows [start, stop)."""
     if weight_map is None:
         return partial(data.read, split)
+    known = tuple(inspect.signature(check_options).parameters)
+    if not isinstance(weight_map, Mapping) or not set(weight_map) <= set(known):
+        raise ValueError(
+            f"weight_map={weight_map!r} does not fit. Expected a dict with any of {', '.join(known)}; {{}} for the paper's."
+        )
     check_options(**weight_map)
 
     def read(start=0, stop=None):

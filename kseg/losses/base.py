@@ -14,6 +14,18 @@ from kseg.registry import Registry
 LOSSES = Registry("loss")
 
 
+class _ClassSignature:
+    """The signature of a class, not of its instances: `tf.function(loss)` asks those how they are called."""
+
+    def __init__(self, parameters):
+        self.signature = inspect.Signature(parameters)
+
+    def __get__(self, instance, owner):
+        if instance is not None:
+            raise AttributeError("__signature__")
+        return self.signature
+
+
 class SegmentationLoss(keras.losses.Loss):
     """Base of all kseg losses.
 
@@ -63,7 +75,7 @@ class SegmentationLoss(keras.losses.Loss):
         removed = cls.__dict__.get("without", ())
         inherited = super(cls, cls).defaults
         cls.defaults = {k: v for k, v in {**inherited, **own}.items() if k not in removed}
-        cls.__signature__ = inspect.Signature(
+        cls.__signature__ = _ClassSignature(
             [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v) for k, v in cls.defaults.items()]
         )
 

@@ -119,8 +119,9 @@ class Hausdorff(ShapeLoss):
         A mask that is empty or full has no boundary: its distance is 0. The value grows with the square of the size of
         the image.
     Learning signal:
-        Far errors dominate, such as stray false positives. Factor p (1 - p): no gradient where p is 0 or 1. Where the
-        reference is empty only d_p is left. Add it to a region loss: "dicefg + 0.01*hausdorff".
+        Far errors dominate, such as stray false positives; yet the first of them can lower the value, since d_p of the
+        pixels around it becomes small (not with `one_sided`). Factor p (1 - p): no gradient where p is 0 or 1. Where
+        the reference is empty only d_p is left. Add it to a region loss: "dicefg + 0.01*hausdorff".
     Source:
         Karimi and Salcudean 2019, eq. 8; one-sided eq. 9.
 

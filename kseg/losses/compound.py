@@ -86,7 +86,8 @@ class Combo(Dice):
         `include_background`, `smooth` and `empty` belong to D.
     Learning signal:
         Cross-entropy gives every wrong pixel a gradient that never dies, Dice gives a rare class its share; beta
-        shifts the balance of precision and recall.
+        shifts the balance of precision and recall. A pixel map scales the cross-entropy, as in `cce`, while Dice is a
+        ratio: large weights shift the balance of the two.
     Source:
         Taghanaki et al. 2019.
 
@@ -146,8 +147,8 @@ class UnifiedFocal(TwoSided):
         As the paper has lambda and gamma. Its code multiplies lambda into T instead of F, and its symmetric form has
         a = gamma, b = 1 - gamma (the same at 0.5). T is a mean as in its code and in MONAI, a sum in the paper. The
         paper's formulas can be read as delta at false positives and, in the symmetric F, at both classes; its code and
-        MONAI do as here.
-        Every foreground class is the paper's rare class r; MONAI averages F over classes too, which divides it by K.
+        MONAI do as here. Every foreground class is the paper's rare class r. MONAI averages F over classes too, which
+        divides it by K.
         One sigmoid channel stands for two classes; K >= 2 sigmoid channels are refused.
     Learning signal:
         F keeps a gradient at any wrong pixel. A power below 1 pushes a class harder the better it is; 1 - TI is floored

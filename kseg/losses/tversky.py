@@ -67,7 +67,7 @@ class FocalTversky(Tversky):
         return tf.reduce_sum(weights * loss, axis=-1)
 
 
-@register("asymmetric", category="region", source="Hashemi et al. 2018, eq. 7")
+@register("asymmetric", category="region", source="Hashemi et al. 2018")
 class Asymmetric(OverlapLoss):
     """Asymmetric similarity loss: one minus the F-beta score, which counts recall beta times as much as precision.
 
@@ -83,7 +83,7 @@ class Asymmetric(OverlapLoss):
     Learning signal:
         As `tversky`: for small objects that are missed. Saturates as `dice`.
     Source:
-        Hashemi et al. 2018 (eq. 7).
+        Hashemi et al. 2018.
 
     See `OverlapLoss` and `SegmentationLoss` for shapes and options.
     """

@@ -6,6 +6,7 @@ none), "zero", "one" or a number.
 """
 
 import sys
+from functools import wraps
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,16 +87,34 @@ def confusion_counts(y_true, y_pred, classes, *, ignore_class=None):
     return counts_from_matrix(confusion_matrix(y_true, y_pred, classes, ignore_class=ignore_class))
 
 
+def of_counts(ratio):
+    """Decorator: refuse what is no Counts, above all masks, with the way to make them."""
+
+    @wraps(ratio)
+    def checked(counts, *arguments, **options):
+        if not isinstance(counts, Counts):
+            raise ValueError(
+                f"{ratio.__name__} got {type(counts).__name__}. Expected Counts; make them of masks with "
+                "kseg.metrics.confusion_counts(y_true, y_pred, classes)."
+            )
+        return ratio(counts, *arguments, **options)
+
+    return checked
+
+
+@of_counts
 def precision(counts, empty="nan"):
     """TP / (TP + FP); `empty` where nothing was predicted (S2.6)."""
     return ratio_of(counts.tp, counts.tp + counts.fp, empty)
 
 
+@of_counts
 def recall(counts, empty="nan"):
     """TP / (TP + FN); `empty` where the class is absent. Also the accuracy of that class (S2.3)."""
     return ratio_of(counts.tp, counts.tp + counts.fn, empty)
 
 
+@of_counts
 def f1(counts, empty="nan"):
     """2 TP / (2 TP + FP + FN), the Dice score; `empty` where both masks are (S2.6)."""
     return ratio_of(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn, empty)
@@ -104,11 +123,13 @@ def f1(counts, empty="nan"):
 dice = f1
 
 
+@of_counts
 def iou(counts, empty="nan"):
     """TP / (TP + FP + FN), the Jaccard index; `empty` where both masks are (S2.5)."""
     return ratio_of(counts.tp, counts.tp + counts.fp + counts.fn, empty)
 
 
+@of_counts
 def accuracy(counts, empty="nan"):
     """(TP + TN) / all, per class against the rest (S2.6)."""
     return ratio_of(counts.tp + counts.tn, counts.total, empty)
@@ -117,6 +138,7 @@ def accuracy(counts, empty="nan"):
 class_accuracies = recall
 
 
+@of_counts
 def pixel_accuracy(counts, empty="nan"):
     """Share of pixels whose class is right, `[...]` from `[..., K]`, K >= 2 (S2.3).
 

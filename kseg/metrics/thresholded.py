@@ -9,6 +9,7 @@ from kseg.metrics import counts as C
 THRESHOLDS = tuple(n / 20 for n in range(10, 20))
 
 
+@C.of_counts
 def thresholded_iou(counts, thresholds=THRESHOLDS, *, strict=True, empty="nan"):
     """Share of the thresholds that the IoU exceeds, per class.
 
@@ -27,8 +28,8 @@ def thresholded_iou(counts, thresholds=THRESHOLDS, *, strict=True, empty="nan"):
         `[..., K]` in [0, 1].
 
     Example:
-        >>> import numpy as np
-        >>> float(thresholded_iou(C.Counts(93, 4, 3, 0)))
+        >>> from kseg.metrics import Counts
+        >>> float(thresholded_iou(Counts(93, 4, 3, 0)))
         0.9
     """
     exact = exact_thresholds(thresholds)

@@ -19,7 +19,7 @@ def score_table(summary, title, shown=SHOWN):
     Classes without these scores (surfaces of the background) have no row; `cases` is of the first score.
     """
     table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("class", overflow="fold")
+    table.add_column("class", no_wrap=True)
     for name in shown:
         table.add_column(TITLES[name], no_wrap=True)
     table.add_column("cases", justify="right", no_wrap=True)

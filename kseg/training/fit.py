@@ -5,7 +5,7 @@ import warnings
 import keras
 
 from kseg import losses
-from kseg.metrics import DiceScore
+from kseg.metrics import ConfusionMetric, DiceScore
 from kseg.models import with_probabilities
 from kseg.training.callbacks import KeepBest, KeepHistory, KeepState, StopOnNaN
 
@@ -88,11 +88,19 @@ def last_activation(model):
 
 
 def _check_last_activation(model):
-    from_logits, last = getattr(model.loss, "from_logits", None), last_activation(model)
-    if from_logits is True and last in ("softmax", "sigmoid"):
-        trouble, fix = f"ends in {last}", "from_logits=False, or end the model in a layer without activation"
-    elif from_logits is False and last == "linear":
-        trouble, fix = "ends in logits (a linear layer)", "from_logits=True, or end the model in sigmoid or softmax"
-    else:
-        return
-    warnings.warn(f"The model {trouble}, but its loss has from_logits={from_logits}. Expected {fix}.", stacklevel=3)
+    last = last_activation(model)
+    metrics = keras.tree.flatten(getattr(getattr(model, "_compile_metrics", None), "_user_metrics", None) or [])
+    for part in (model.loss, *metrics):
+        if isinstance(part, ConfusionMetric) and model.output_shape[-1] > 1:
+            continue  # the largest channel is the same
+        from_logits = getattr(part, "from_logits", None)
+        if from_logits is True and last in ("softmax", "sigmoid"):
+            trouble, fix = f"ends in {last}", "from_logits=False, or end the model in a layer without activation"
+        elif from_logits is False and last == "linear":
+            trouble, fix = "ends in logits (a linear layer)", "from_logits=True, or end the model in sigmoid or softmax"
+        else:
+            continue
+        what = f"{part.name!r}" if part is not model.loss else "loss"
+        warnings.warn(
+            f"The model {trouble}, but its {what} has from_logits={from_logits}. Expected {fix}.", stacklevel=3
+        )

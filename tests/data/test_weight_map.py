@@ -208,3 +208,9 @@ def test_real_nuclei(kseg_data):
     weights = unet_weights(instances)
     np.testing.assert_allclose(weights, ops.unet_weight_map(instances), rtol=1e-5)
     assert weights.max() > 5 and weights[instances > 0].max() == 1
+
+
+@pytest.mark.parametrize("options", [True, {"w": 10}, "balanced"])
+def test_a_weight_map_of_unknown_options_is_refused(options):
+    with pytest.raises(ValueError, match="weight_map=.*Expected a dict with any of w0, sigma, class_weights"):
+        load("toy", weight_map=options)

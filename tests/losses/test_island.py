@@ -55,6 +55,12 @@ def test_images_of_unknown_size_and_eager_calls_stay_plain():
     assert not island.applies(scores)
 
 
+def test_a_loss_itself_can_be_made_a_function():
+    ids, _, scores = batch()
+    loss = L.get("dice", from_logits=True)
+    assert float(tf.function(loss)(ids, scores)) == pytest.approx(float(loss(ids, scores)), rel=1e-5)
+
+
 def test_batches_of_any_length_share_one_trace():
     ids, _, scores = batch()
     loss = L.get("cce + dice", from_logits=True)

@@ -160,3 +160,9 @@ def test_ignored_pixels_may_hold_any_id_but_predictions_may_not():
 def test_unsigned_ids_do_not_overflow():
     truth = np.full(300, 200, np.uint8)
     assert M.confusion_matrix(truth, truth, 201)[200, 200] == 300
+
+
+@pytest.mark.parametrize("ratio", [M.dice, M.iou, M.precision, M.pixel_accuracy, M.thresholded_iou])
+def test_masks_instead_of_counts_are_refused_with_the_way_out(ratio):
+    with pytest.raises(ValueError, match="got ndarray. Expected Counts; make them of masks with"):
+        ratio(np.ones((4, 4), int))
