@@ -73,7 +73,8 @@ def _reader(data, split, weight_map):
     known = tuple(inspect.signature(check_options).parameters)
     if not isinstance(weight_map, Mapping) or not set(weight_map) <= set(known):
         raise ValueError(
-            f"weight_map={weight_map!r} does not fit. Expected a dict with any of {', '.join(known)}; {{}} for the paper's."
+            f"weight_map={weight_map!r} does not fit. Expected a dict with any of {', '.join(known)}; {{}} takes the "
+            "paper's values."
         )
     check_options(**weight_map)
 
