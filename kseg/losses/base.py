@@ -36,7 +36,8 @@ class SegmentationLoss(keras.losses.Loss):
     - `y_true`: class ids `[B, *S]` or `[B, *S, 1]`, or one-hot or soft labels `[B, *S, K]`; told apart by rank,
       channel count and dtype. Floats `[B, *S]` are soft labels for K = 1, else ids. An id that is outside the
       classes or no whole number gives NaN, never a silent background; so does a soft label outside [0, 1].
-    - `sample_weight`: None, a scalar, `[B]`, or a pixel map `[B, *S]` or `[B, *S, 1]`.
+    - `sample_weight`: None, a scalar, `[B]`, or a pixel map `[B, *S]` or `[B, *S, 1]`. A pixel of weight 0 is left
+      out altogether, whatever it holds; gradients with respect to weights are those of weights other than 0.
 
     Options of every loss:
 

@@ -7,10 +7,10 @@ from kseg import ops
 
 def applies(y_pred):
     """Whether the program pays: in a graph, on one replica, for images of known size (each size compiles anew)."""
-    shape = getattr(y_pred, "shape", None)
-    if tf.executing_eagerly() or shape is None or shape.rank is None or ops.replica_count() > 1:
+    if tf.executing_eagerly() or not tf.is_tensor(y_pred) or ops.replica_count() > 1:
         return False
-    return None not in shape[1:] and shape[0] != 0
+    shape = y_pred.shape
+    return shape.rank is not None and None not in shape[1:] and shape[0] != 0
 
 
 def make(value):

@@ -22,7 +22,8 @@ class Lovasz(OverlapLoss):
         Over the whole batch, as the paper recommends for the mean IoU of a data set; `per_image=True` is what its
         hinge and its single-image results take. "present" is judged where the sums are taken, in the batch or in the
         image. The hinge needs logits: probabilities are turned back, z = log p - log(1 - p), clipped at 1e-7. Soft
-        labels enter as shares of a pixel. Pixel weights act inside: a pixel of weight 2 is two pixels.
+        labels enter as shares of a pixel. Pixel weights act inside: a pixel of weight 2 is two pixels. Labels and
+        weights get no gradient.
     Learning signal:
         Equals 1 - IoU where errors are 0 or 1, so it trains what is measured, and rare classes count fully. The
         gradient lies on the largest errors and reaches background only as far as some foreground is less wrong. On an
@@ -54,10 +55,10 @@ class Lovasz(OverlapLoss):
 
     def _errors(self, pixels):
         """Errors `[K, N]`, at least 0."""
-        scores = pixels.first
+        scores, y = pixels.first, tf.stop_gradient(pixels.first.y)
         if pixels.head == "softmax":
-            return tf.abs(scores.y - scores.p)
-        return tf.nn.relu(1.0 - (scores.log_p - scores.log_q) * (2.0 * scores.y - 1.0))
+            return tf.abs(y - scores.p)
+        return tf.nn.relu(1.0 - (scores.log_p - scores.log_q) * (2.0 * y - 1.0))
 
     def _present(self, pixels):
         """Class weights `[G, K]`, 0 for the classes that do not count."""

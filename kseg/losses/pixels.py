@@ -154,7 +154,7 @@ def prepare(y_true, y_pred, sample_weight, *, from_logits, head, ignore_class, l
     head = _resolve_head(head, scores.shape[-1])
     source, valid = _labels(tf.convert_to_tensor(y_true), scores, ignore_class, dtype)
     weight, image_weight = _weights(sample_weight, scores, dtype)
-    counted = [part > 0 for part in (valid, weight) if part is not None]
+    counted = [part != 0 for part in (valid, weight) if part is not None]
     if counted:  # what does not count may be anything, nan included
         counted = counted[0] if len(counted) == 1 else counted[0] & counted[1]
         scores = tf.where(counted[..., None], scores, tf.zeros_like(scores))

@@ -26,7 +26,7 @@ class ClDice(ShapeLoss):
         Reaches centre lines and what covers them, not the width of a vessel: never use it alone. A broken vessel
         costs as much as its gap is long. An absent class has T_s = 1, and its false positives cost by way of T_p as
         far as s is not large against them. An object whose radius exceeds `iterations` has no soft skeleton left, hence
-        loss 0 and no gradient. Saturates as `dice`.
+        loss 0 and no gradient. No second derivative (nan). Saturates as `dice`.
     Source:
         Shit et al. 2021, eq. 1 to 3 and algorithms 1 and 2.
 

@@ -166,9 +166,7 @@ def test_weights_reach_the_loss_through_fit():
 
 def test_weighted_cce_with_unit_weights_is_cross_entropy():
     ids, logits = draw(2)
-    assert value("weighted_cce", ids, logits, np.ones(SHAPE)) == pytest.approx(
-        value("cce", ids, logits), rel=1e-12
-    )
+    assert value("weighted_cce", ids, logits, np.ones(SHAPE)) == pytest.approx(value("cce", ids, logits), rel=1e-12)
 
 
 def test_doubling_one_weight_of_weighted_cce_doubles_only_its_term():
@@ -210,9 +208,7 @@ def test_a_class_of_weight_zero_leaves_an_overlap_loss(name):
     assert both == pytest.approx(foreground * (factor if options else 1), rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in OVERLAP if "include_background" in L.LOSSES.get(name).defaults]
-)
+@pytest.mark.parametrize("name", [name for name in OVERLAP if "include_background" in L.LOSSES.get(name).defaults])
 def test_leaving_out_the_background_leaves_its_channel_out(name):
     ids, logits = draw(3)
     p = reference.softmax(logits)
@@ -231,9 +227,7 @@ def test_label_smoothing_spreads_the_label_over_the_classes(name, classes):
     ids, logits = draw(classes)
     shares = 2 if classes == 1 or name in reference.SIGMOID else 3
     soft = 0.9 * reference.one_hot(ids, classes) + 0.1 / shares
-    assert value(name, ids, logits, label_smoothing=0.1) == pytest.approx(
-        reference.loss(name, soft, logits), rel=1e-9
-    )
+    assert value(name, ids, logits, label_smoothing=0.1) == pytest.approx(reference.loss(name, soft, logits), rel=1e-9)
 
 
 @pytest.mark.parametrize("name", [name for name in OVERLAP if "smooth" in L.LOSSES.get(name).defaults])
@@ -373,6 +367,16 @@ def test_no_empty_mode_hides_a_wrong_label(name, empty):
     assert np.isnan(value(name, ids, logits, empty=empty))
 
 
+@pytest.mark.parametrize("name", WITH_EMPTY)
+@pytest.mark.parametrize("empty", ["zero", "one", "skip", "penalise_fp"])
+@pytest.mark.parametrize("background", [True, False])
+def test_no_empty_mode_takes_a_wrong_label_for_an_absent_class(name, empty, background):
+    options = {"include_background": background} if "include_background" in L.LOSSES.get(name).defaults else {}
+    logits = np.random.default_rng(0).normal(size=(2, 3, 4, 2))
+    ids = np.where(np.arange(24).reshape(2, 3, 4) % 3, 0, 7)  # the foreground is there, under a wrong number
+    assert np.isnan(float(L.get(name, from_logits=True, empty=empty, **options)(ids, logits)))
+
+
 REFUSED = [
     (
         "reduction of Keras that kseg lacks",
@@ -474,3 +478,29 @@ def test_focal_tversky_of_a_nearly_perfect_prediction_is_the_formula(dtype):
     assert 0.5e-4 < short < 2e-4
     result = float(L.FocalTversky(dtype=dtype)(ids, p))
     assert result == pytest.approx(short**0.75, rel=1e-2 if dtype == "float32" else 1e-3)
+
+
+# lovasz gives labels and weights no gradient; kept pixels of topk_cce and sizes that weigh classes are constants.
+@pytest.mark.parametrize("name", sorted(set(L.names()) - {"lovasz"}))
+@pytest.mark.parametrize("classes", [1, 3])
+def test_gradients_of_soft_labels_and_weights_equal_differences(name, classes):
+    if classes == 1 and L.get(name).head == "softmax":
+        pytest.skip("softmax over one channel")
+    rng = np.random.default_rng(4)
+    y = rng.dirichlet(np.ones(3), (1, 2, 3))[..., :classes]
+    weight, logits = rng.uniform(0.5, 2, (1, 2, 3)), rng.normal(size=(1, 2, 3, classes))
+    loss = L.get(name, from_logits=True)
+    parts = [tf.constant(y), tf.constant(weight)]
+    with tf.GradientTape() as tape:
+        tape.watch(parts)
+        total = loss(parts[0], logits, parts[1])
+    gradients = tape.gradient(total, parts, unconnected_gradients="zero")
+    for part, (array, gradient) in enumerate(zip((y, weight), gradients, strict=True)):
+        for index in np.ndindex(array.shape):
+            moved = [[y.copy(), weight.copy()] for _ in range(2)]
+            moved[0][part][index] += 1e-6
+            moved[1][part][index] -= 1e-6
+            slope = (
+                float(loss(moved[0][0], logits, moved[0][1])) - float(loss(moved[1][0], logits, moved[1][1]))
+            ) / 2e-6
+            assert gradient.numpy()[index] == pytest.approx(slope, abs=1e-6), (part, index)

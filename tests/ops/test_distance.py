@@ -65,6 +65,17 @@ def test_any_mask_has_the_distances_of_scipy(shape, share, spacing, seed):
     np.testing.assert_allclose(ops.distance_transform(batch, spacing), expected, rtol=4e-7)
 
 
+@pytest.mark.parametrize("zeros", [0.004, 0.01, 0.02])
+@pytest.mark.parametrize("shape", [(13, 40), (25, 25), (40, 11)])
+def test_sparse_masks_have_the_distances_of_scipy(zeros, shape):
+    """Far neighbours, where a search that stops one step early is wrong now and then."""
+    rng = np.random.default_rng(0)
+    masks = rng.uniform(size=(150, *shape)) >= zeros
+    masks[:, rng.integers(shape[0]), rng.integers(shape[1])] = False
+    expected = [ndimage.distance_transform_edt(mask) for mask in masks]
+    np.testing.assert_allclose(ops.distance_transform(masks), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize(("height", "far"), [(9, 8), (40, 39), (600, 5), (600, 200), (600, 599)])
 def test_every_offset_of_a_long_line_is_searched(height, far):
     """One zero, `far` rows from the first: near ones are found by offset, far ones by line."""
