@@ -510,3 +510,12 @@ def test_options_that_do_not_fit(name, options, message):
 def test_a_gamma_above_one_stays_good_for_focal():
     assert L.Focal(gamma=2).gamma == 2
     assert L.Asymmetric(beta=3).beta == 3
+
+
+def test_generalized_dice_of_one_channel_without_background_is_dice():
+    rng = np.random.default_rng(0)
+    ids, logits = rng.integers(0, 2, (2, 3, 4)), rng.normal(size=(2, 3, 4, 1))
+    alone = L.get("generalized_dice", from_logits=True, include_background=False)(ids, logits)
+    both = L.get("generalized_dice", from_logits=True)(ids, logits)
+    assert float(alone) == pytest.approx(float(L.get("dice", from_logits=True)(ids, logits)), rel=1e-9)
+    assert float(alone) != pytest.approx(float(both), rel=1e-3)
