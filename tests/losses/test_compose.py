@@ -48,9 +48,7 @@ def test_the_grammar(spec, terms):
         assert L.parse(spec) == terms
 
 
-@pytest.mark.parametrize(
-    "spec", ["bce + 0.5*dice", "0.25*dice", "mse + mse", "2*focal(gamma=3) + jaccard + log_dice"]
-)
+@pytest.mark.parametrize("spec", ["bce + 0.5*dice", "0.25*dice", "mse + mse", "2*focal(gamma=3) + jaccard + log_dice"])
 def test_a_sum_is_the_weighted_sum_of_its_terms(spec, one_channel):
     ids, logits = one_channel
     y = ids[..., None]
@@ -68,9 +66,7 @@ def test_gradient_of_a_sum_is_the_sum_of_gradients(three_channels):
             result = L.get(spec, from_logits=True)(ids, z)
         return tape.gradient(result, z)
 
-    np.testing.assert_allclose(
-        gradient("cce + 2*dicefg"), gradient("cce") + 2 * gradient("dicefg"), rtol=1e-9
-    )
+    np.testing.assert_allclose(gradient("cce + 2*dicefg"), gradient("cce") + 2 * gradient("dicefg"), rtol=1e-9)
 
 
 def test_options_go_to_every_term_that_has_them(three_channels):
@@ -114,9 +110,7 @@ def test_terms_may_see_the_batch_in_different_ways(three_channels):
     assert value(spec, three_channels) == pytest.approx(apart, rel=1e-12)
 
 
-@pytest.mark.parametrize(
-    "spec", ["bce + dice", "dice + bce", "dice_bce + dice", "focal + 2*dice_bce + tversky"]
-)
+@pytest.mark.parametrize("spec", ["bce + dice", "dice + bce", "dice_bce + dice", "focal + 2*dice_bce + tversky"])
 def test_the_sigmoid_head_of_one_term_holds_for_all(spec, three_channels):
     ids, logits = three_channels
     y = np.eye(3)[ids]
@@ -141,9 +135,7 @@ def test_a_loss_object_is_returned_as_it_is():
 
 
 def test_round_trip_through_keras_config(three_channels):
-    loss = L.get(
-        "cce + 0.5*dice(empty='skip', smooth=(1, 2))", from_logits=True, reduction="sum", name="both"
-    )
+    loss = L.get("cce + 0.5*dice(empty='skip', smooth=(1, 2))", from_logits=True, reduction="sum", name="both")
     config = json.loads(json.dumps(keras.losses.serialize(loss)))
     again = keras.losses.deserialize(config)
     assert again.spec == loss.spec == "cce + 0.5*dice"

@@ -98,9 +98,7 @@ def compute(strategy):
             values = [loss(ids, logits, weight if weighted else None) for loss, weighted in family]
         return values, [tape.gradient(value, logits) for value in values]
 
-    batches = {
-        label: tf.data.Dataset.from_tensor_slices(images(count)).batch(4) for label, count in BATCHES.items()
-    }
+    batches = {label: tf.data.Dataset.from_tensor_slices(images(count)).batch(4) for label, count in BATCHES.items()}
     batches = {label: strategy.experimental_distribute_dataset(batch) for label, batch in batches.items()}
 
     @tf.function(input_signature=[batches["even"].element_spec])
@@ -131,16 +129,10 @@ def train(strategy):
     with strategy.scope():
         inputs = keras.Input((3, 4, 3))
         start = keras.initializers.RandomNormal(seed=0)
-        model = keras.Model(
-            inputs, keras.layers.Conv2D(3, 3, padding="same", kernel_initializer=start)(inputs)
-        )
+        model = keras.Model(inputs, keras.layers.Conv2D(3, 3, padding="same", kernel_initializer=start)(inputs))
         loss = kseg.losses.get("cce + dicefg", from_logits=True)
-        model.compile(
-            keras.optimizers.SGD(0.5), loss, metrics=[kseg.metrics.IoU(), kseg.metrics.PixelAccuracy()]
-        )
-    history = model.fit(
-        logits.astype("float32"), ids, batch_size=4, epochs=2, shuffle=False, verbose=0
-    ).history
+        model.compile(keras.optimizers.SGD(0.5), loss, metrics=[kseg.metrics.IoU(), kseg.metrics.PixelAccuracy()])
+    history = model.fit(logits.astype("float32"), ids, batch_size=4, epochs=2, shuffle=False, verbose=0).history
     weights = np.concatenate([np.ravel(variable.numpy()) for variable in model.trainable_variables])
     return {"weights": weights.tolist(), "iou": history["iou"], "accuracy": history["accuracy"]}
 

@@ -255,10 +255,7 @@ def test_scikit_learn_log_loss(batch):
 
 def test_bce_over_several_classes_is_the_mean_of_one_against_the_rest(batch):
     ids, _, logits, _ = batch
-    parts = [
-        sklearn.metrics.log_loss((ids == k).ravel(), reference.sigmoid(logits[..., k]).ravel())
-        for k in range(3)
-    ]
+    parts = [sklearn.metrics.log_loss((ids == k).ravel(), reference.sigmoid(logits[..., k]).ravel()) for k in range(3)]
     assert float(L.BCE(from_logits=True)(ids, logits)) == pytest.approx(np.mean(parts), rel=1e-9)
 
 
