@@ -2,9 +2,11 @@
 
 import tensorflow as tf
 
+from kseg import ops
 from kseg.losses.base import functional, register
+from kseg.losses.lanes import CLIP
 from kseg.losses.overlap import OverlapLoss
-from kseg.ops.lovasz import lovasz_extension
+from kseg.ops.lovasz import lovasz_extension, lovasz_slope
 
 
 @register("lovasz", category="region", source="Berman et al. 2018")
@@ -39,26 +41,39 @@ class Lovasz(OverlapLoss):
     defaults = {"classes": "present"}
 
     def values(self, pixels):
-        per_image, weight = self.options["per_image"], self._weight(pixels)
-        first, images = self._first(pixels.classes), pixels.shape[0] if self.options["per_image"] else 1
-        y = pixels.first.y[first:]
-        rows = [tf.shape(y)[0] * images, tf.shape(y)[1] // tf.maximum(images, 1)]
-        errors = tf.reshape(self._errors(pixels)[first:], rows)
-        if weight is not None:
-            weight = tf.reshape(tf.broadcast_to(pixels.flat(weight), tf.shape(y)), rows)
-        values = lovasz_extension(errors, tf.reshape(y, rows), weight, replicas=not per_image)
-        loss = tf.transpose(tf.reshape(values, [tf.shape(y)[0], images]))
-        loss = self.over_classes(loss, self._present(pixels))
+        per_image, weights = self.options["per_image"], self._present(pixels)
+        if per_image or ops.replica_count() == 1:
+            loss = self._row_by_row(pixels, weights)
+        else:
+            errors, y = (part[self._first(pixels.classes) :] for part in self._errors_and_labels(pixels))
+            weight = self._weight(pixels)
+            weight = None if weight is None else tf.broadcast_to(pixels.flat(weight), tf.shape(y))
+            loss = self.over_classes(lovasz_extension(errors, y, weight, replicas=True)[None], weights)
         if per_image:
             return loss if pixels.image_weight is None else pixels.image_weight * loss
         return tf.broadcast_to(loss, pixels.shape[:1])
 
-    def _errors(self, pixels):
-        """Errors `[K, N]`, at least 0."""
+    def _row_by_row(self, pixels, weights):
+        """`[G]`, with the memory of one class and image at a time."""
+        rows = Rows(pixels, self._weight(pixels), self._first(pixels.classes), self.options["per_image"])
+        slope = lovasz_slope(rows, *rows.shape, pixels.dtype)
+        after = pixels.after(tf.reduce_sum(slope[:1, :1]) >= 0)
+        errors = self._errors_and_labels(after)[0][rows.first :]
+        slope = tf.reshape(slope, [tf.shape(errors)[0], rows.images, rows.shape[1]])
+        # The mean over classes first: the sum over pixels then goes over one number each.
+        share = tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=1, keepdims=True))
+        terms = tf.reshape(errors, tf.shape(slope)) * slope * tf.transpose(share)[..., None]
+        terms = tf.reshape(tf.reduce_sum(terms, axis=0), [1, tf.shape(errors)[1]])
+        return ops.group_sums(terms, pixels.shape[:-1], self.options["per_image"])[:, 0]
+
+    def _errors_and_labels(self, pixels):
+        """Both `[K, N]`."""
         scores, y = pixels.first, tf.stop_gradient(pixels.first.y)
-        if pixels.head == "softmax":
-            return tf.abs(y - scores.p)
-        return tf.nn.relu(1.0 - (scores.log_p - scores.log_q) * (2.0 * y - 1.0))
+        if pixels.softmax:
+            score = ops.softmax_alone(scores.logits)
+        else:
+            score = scores.p if pixels.head == "softmax" else scores.log_p - scores.log_q
+        return errors_of(y, score, pixels.head), y
 
     def _present(self, pixels):
         """Class weights `[G, K]`, 0 for the classes that do not count."""
@@ -67,6 +82,50 @@ class Lovasz(OverlapLoss):
             return weights
         absent = self._plain_truth(pixels, self._weight(pixels)) <= 0  # false for nan, which must not pass for absent
         return tf.where(absent, tf.zeros_like(weights), weights)
+
+
+def errors_of(y, score, head):
+    """Errors, at least 0, of labels and p (softmax) or logits (sigmoid)."""
+    return tf.abs(y - score) if head == "softmax" else tf.nn.relu(1.0 - score * (2.0 * y - 1.0))
+
+
+class Rows:
+    """Errors, truth and weights of one row, a class in an image (or in all), made when the row's turn comes.
+
+    Nothing in them is shared by the classes, so that XLA has nothing to keep in memory for the other rows. They tell
+    the order of the pixels; the value is that of the scores as every loss sees them.
+    """
+
+    def __init__(self, pixels, weight, first, per_image):
+        self._pixels, self.first, self._space = pixels, first, len(pixels.shape) - 1
+        self.images = pixels.shape[0] if per_image else 1
+        size = tf.reduce_prod(pixels.shape[:-1]) // tf.maximum(self.images, 1)
+        self.shape = (pixels.classes - first) * self.images, size
+        self._lie = lambda part: tf.reshape(part, [self.images, size, *part.shape[self._space :]])
+        self._scores, *self._source = (self._lie(part) for part in (pixels.scores, *tf.nest.flatten(pixels.source)))
+        self._weight = None if weight is None else self._lie(weight)
+
+    def __call__(self, r):
+        image, c, pixels = r % self.images, self.first + r // self.images, self._pixels
+        y = self._truth(image, c)
+        parts = errors_of(y, self._score(tf.gather(self._scores, image), c), pixels.head), y
+        return parts if self._weight is None else (*parts, tf.gather(self._weight, image))
+
+    def _truth(self, image, c):
+        if not self._pixels.sparse:
+            return self._pixels.smooth(tf.gather(tf.gather(self._source[0], image), c, axis=1))
+        ids = tf.gather(self._source[0], image)
+        own = tf.maximum(c, int(self._pixels.classes == 1))  # id 1 is the class of a single channel
+        return self._pixels.smooth(tf.cast(ids == tf.cast(own, ids.dtype), self._scores.dtype))
+
+    def _score(self, scores, c):
+        score = tf.gather(scores, c, axis=1)
+        if self._pixels.softmax:
+            return 1.0 / ops.over_classes(tf.exp(tf.transpose(scores) - score))
+        if self._pixels.head == "sigmoid" and not self._pixels.from_logits:
+            score = tf.clip_by_value(score, CLIP, 1.0 - CLIP)
+            return tf.math.log(score) - tf.math.log(1.0 - score)
+        return score
 
 
 lovasz = functional(Lovasz)

@@ -89,6 +89,16 @@ class Pixels:
     def lanes(self):
         return self.first if self.softmax or self.sparse else Lanes(self, axis=1)
 
+    def after(self, done):
+        """The same pixels, whose scores are there once `done`, a scalar that is true, is known.
+
+        Without it XLA would compute a softmax first and keep it through a long loop that has no need of it.
+        """
+        scores = tf.where(done, self.scores, tf.zeros_like(self.scores))
+        options = {"from_logits": self.from_logits, "head": self.head, "smoothing": self._smoothing}
+        weights = {"weight": self.weight, "valid": self.valid, "image_weight": self.image_weight}
+        return Pixels(self.source, scores, **options, **weights)
+
     def smooth(self, labels):
         if not self._smoothing:
             return labels

@@ -1,5 +1,6 @@
 """Region losses beyond one overlap score per class: generalised, log-cosh, Matthews and Wasserstein Dice."""
 
+import numpy as np
 import tensorflow as tf
 
 from kseg import ops
@@ -195,7 +196,7 @@ class WassersteinDice(OverlapLoss):
         """sum a W, sum a and sum W, all `[G, 1]`, in the places of intersection, truth and prediction."""
         p, q = both_probabilities(pixels, self.options["from_logits"])
         far = self._distance(pixels.first.y, pixels)
-        apart = tf.reduce_sum(far * (p if pixels.classes > 1 else tf.concat([q, p], axis=0)), axis=0)
+        apart = sum(d * share for d, share in zip(far, tf.unstack(_both(p, 0, q)), strict=True))
         return OverlapSums(*self._totals((far[0] * apart, far[0], apart), pixels, weight))
 
     def _plain_truth(self, pixels, weight):
@@ -203,14 +204,16 @@ class WassersteinDice(OverlapLoss):
         return self._totals((far[0],), pixels, weight)[0]
 
     def _distance(self, y, pixels):
-        """Distance of the label from each class, `[K, N]`, of labels `[K, N]`."""
+        """Distance of the label from each class, K times `[N]`, of labels `[K, N]`."""
         classes = max(pixels.classes, 2)
         rows = self.options["distances"] or [[float(i != j) for j in range(classes)] for i in range(classes)]
         if len(rows) != classes:
             raise ValueError(f"distances={rows} has {len(rows)} rows. Expected {classes}, one per class.")
-        matrix = tf.constant(rows, y.dtype) / max(map(max, rows))
-        y = _both(y, 0)  # written out, not a matrix product: a GPU would round its factors to 10 bits
-        return tf.stack([tf.reduce_sum(row[:, None] * y, axis=0) for row in tf.unstack(matrix)])
+        matrix = np.array(rows) / np.max(rows)
+        y = tf.unstack(_both(y, 0))  # written out, not a matrix product: a GPU would round its factors to 10 bits
+        return [
+            sum((float(d) * share for d, share in zip(row, y, strict=True) if d), tf.zeros_like(y[0])) for row in matrix
+        ]
 
     def _totals(self, parts, pixels, weight):
         """Sums `[G, 1]` of terms `[N]`."""
@@ -227,9 +230,9 @@ def both_probabilities(pixels, from_logits):
     return pixels.first.p, pixels.first.q if from_logits else 1.0 - pixels.first.p
 
 
-def _both(y, axis):
-    """Labels of background and foreground from those of one channel; more channels as they are."""
-    return tf.concat([1.0 - y, y], axis=axis) if y.shape[axis] == 1 else y
+def _both(y, axis, rest=None):
+    """Shares of background (`rest`, 1 - y) and foreground from those of one channel; more channels as they are."""
+    return tf.concat([1.0 - y if rest is None else rest, y], axis=axis) if y.shape[axis] == 1 else y
 
 
 generalized_dice = functional(GeneralizedDice)

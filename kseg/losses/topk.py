@@ -51,14 +51,14 @@ class TopKCCE(CCE):
 
     def _kept(self, loss, pixels):
         """`[N]`: 1 for the pixels that are kept, 0 for the others."""
-        per_image, images = self.options["per_image"], pixels.shape[0]
-        shape = [images if per_image else 1, tf.size(loss) // tf.maximum(images if per_image else 1, 1)]
+        per_image, lines = self.options["per_image"], ops.lines_of(pixels.shape[:-1])
+        shape = lines if per_image else [1, lines[0] * lines[1], lines[2]]
         rank = tf.reshape(tf.where(loss > 0, loss, tf.zeros_like(loss)), pixels.shape[:-1])
         if pixels.image_weight is not None:
             rank *= tf.reshape(pixels.image_weight, [-1] + [1] * (len(pixels.shape) - 2))
         counted = tf.ones_like(rank) if pixels.valid is None else pixels.valid
         rank, counted = tf.reshape(rank, shape), tf.reshape(counted > 0, shape)
-        number = tf.reduce_sum(tf.cast(counted, tf.int64), axis=1, keepdims=True)
+        number = tf.reduce_sum(tf.cast(counted, tf.int64), axis=[1, 2], keepdims=True)
         if not per_image:
             number = ops.replica_sum(number)
         # A millionth of a pixel is rounding: 0.07 * 100 is a little above 7.

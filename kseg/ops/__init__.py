@@ -12,12 +12,22 @@ from kseg.ops.overlap import (
     safe_ratio,
     tversky_score,
 )
-from kseg.ops.reduce import global_norm, group_sums, replica_concat, replica_count, replica_sum, space_axes, space_sum
+from kseg.ops.reduce import (
+    global_norm,
+    group_sums,
+    lines_of,
+    replica_concat,
+    replica_count,
+    replica_sum,
+    space_axes,
+    space_sum,
+)
 from kseg.ops.scores import SigmoidParts, log_one_minus, log_probabilities, probabilities, sigmoid_parts
 from kseg.ops.skeleton import soft_skeleton
 from kseg.ops.softmax import (
     class_first,
     over_classes,
+    softmax_alone,
     softmax_cross_entropy,
     softmax_focal,
     softmax_overlap,
@@ -39,6 +49,7 @@ __all__ = [
     "global_norm",
     "group_sums",
     "jaccard_score",
+    "lines_of",
     "log_one_minus",
     "log_probabilities",
     "lovasz_extension",
@@ -56,6 +67,7 @@ __all__ = [
     "sigmoid_parts",
     "signed_distance",
     "soft_skeleton",
+    "softmax_alone",
     "softmax_cross_entropy",
     "softmax_focal",
     "softmax_overlap",

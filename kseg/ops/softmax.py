@@ -157,6 +157,18 @@ def softmax_parts(logits):
     return (p, shifted - tf.math.log(partition)), gradient
 
 
+@tf.custom_gradient
+def softmax_alone(logits):
+    """p of logits `[K, N]`, for where memory is short: XLA keeps the exponentials alone.
+
+    It divides them anew wherever p is read; multiplied by an inverse, as in `softmax_parts`, they are faster, but the
+    inverse is kept as well.
+    """
+    exponentials = tf.exp(logits - over_classes(logits, tf.maximum))
+    p = exponentials / over_classes(exponentials)
+    return p, lambda d_p: p * (d_p - over_classes(p * d_p))
+
+
 def over_classes(terms, combine=tf.add):
     """Sum (or maximum) of `[K, N]` over the classes, `[N]`."""
     if terms.shape[0] > WRITTEN_OUT:
