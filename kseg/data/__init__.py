@@ -7,7 +7,7 @@ from importlib import import_module
 
 from kseg.data.hdf5 import DataFile
 from kseg.data.source import BUILT_IN, open_data
-from kseg.data.writer import Writer
+from kseg.data.writer import Writer, save
 
 LATER = {
     "load": "pipeline",
@@ -16,7 +16,17 @@ LATER = {
     "unet_weights": "weight_map",
 }
 
-__all__ = ["BUILT_IN", "DataFile", "Writer", "add_weights", "label_objects", "load", "open_data", "unet_weights"]
+__all__ = [
+    "BUILT_IN",
+    "DataFile",
+    "Writer",
+    "add_weights",
+    "label_objects",
+    "load",
+    "open_data",
+    "save",
+    "unet_weights",
+]
 
 
 def __getattr__(name):

@@ -22,7 +22,7 @@ def load(
     """Batches of a data set, ready for `model.fit`.
 
     Args:
-        source: path of a prepared HDF5 file, a built-in name ("toy"), or an open data set.
+        source: path of a prepared HDF5 file, a built-in name ("toy", "kandinsky", ..), or an open data set.
         split: "train", "validation" or "test".
         batch_size: images a batch, at least 1.
         shuffle: whether each epoch has its own order; by default for "train" only.

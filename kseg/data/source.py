@@ -1,33 +1,68 @@
 """A data set by path or by name."""
 
+import ast
+import inspect
+from difflib import get_close_matches
 from pathlib import Path
 
+from kseg.data import synthetic
 from kseg.data.hdf5 import SPLITS, DataFile
-from kseg.data.synthetic import Toy
 from kseg.registry import Registry, unknown
 
 BUILT_IN = Registry("built-in data set")
-BUILT_IN.register("toy")(Toy)
+for _set in (synthetic.Toy, synthetic.Volumes, synthetic.Lungs, synthetic.Tissue, synthetic.Kandinsky):
+    BUILT_IN.register(_set.name)(_set)
 
 
 def open_data(source, **options):
     """Open a prepared HDF5 file, or a built-in set by its name.
 
     Args:
-        source: a path, a built-in name such as "toy", or an open data set, which is returned as it is.
+        source: a path, a built-in name ("toy", "volumes", "lungs", "tissue", "kandinsky"), a built-in name with
+            options as on the command line, `"kandinsky(classes='colour', size=32)"`, or an open data set, which is
+            returned as it is.
         **options: of a built-in set (`threshold`, `seed` for toy).
 
     Returns:
         `DataFile`, or an object that offers the same.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file or set, an option that it does not have or that does not fit.
+
+    Example:
+        >>> open_data("toy(threshold=0.5)", seed=1).attributes()["command"]
+        "kseg.data.open_data('toy', threshold=0.5, seed=1)"
     """
     if hasattr(source, "read") and hasattr(source, "index"):
         return source
     name = str(source)
-    if name in BUILT_IN.names():
-        return BUILT_IN.get(name)(**options)
+    start, bracket, rest = name.partition("(")
+    if name in BUILT_IN.names() or (start in BUILT_IN.names() and rest.endswith(")")):
+        options = (_options(start, bracket + rest) if bracket else {}) | options
+        known = inspect.signature(BUILT_IN.get(start)).parameters
+        for option in options:
+            if option not in known:
+                raise unknown(f"option of data {start!r}", option, known)
+        return BUILT_IN.get(start)(**options)
     if options:
         raise ValueError(f"data {name!r} is a file and takes no options. Got {', '.join(options)}.")
+    if start.isidentifier() and get_close_matches(start, BUILT_IN.names()) and not Path(name).exists():
+        raise unknown("data file or built-in set", start, BUILT_IN.names())
     return DataFile(Path(name))
+
+
+def _options(name, words):
+    """{option: value} of `(option=value, ...)`; values are numbers, strings in quotes, tuples, True, False, None."""
+    try:
+        call = ast.parse(f"f{words}", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or not isinstance(call.func, ast.Name):
+            raise ValueError
+        return {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        raise ValueError(
+            f"data {name + words!r} cannot be read. Expected {name}(option=value, ...) with numbers, quoted words or "
+            "tuples; quote all of it on the command line."
+        ) from None
 
 
 def check_split(data, split):

@@ -151,3 +151,41 @@ class Writer:
             os.replace(self._part, self.path)
         else:
             self._part.unlink(missing_ok=True)
+
+
+def save(data, path, *, overwrite=False):
+    """Write any open data set, such as a built-in one, to a file of the schema, case by case.
+
+    Args:
+        data: a data set, see `kseg.data.open_data`.
+        path: the file; must not exist unless `overwrite`.
+        overwrite: replace an existing data file.
+
+    Returns:
+        The path. Opened again, the file holds the same rows, index and attributes.
+
+    Raises:
+        FileExistsError, FileNotFoundError, ValueError: see `Writer`.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> from kseg.data import DataFile, open_data
+        >>> with open_data("kandinsky", counts=(4, 1, 1)) as figures:
+        ...     path = save(figures, pathlib.Path(tempfile.mkdtemp()) / "figures.h5")
+        >>> with DataFile(path) as data:
+        ...     data.sizes
+        {'train': 4, 'validation': 1, 'test': 1}
+    """
+    path = Path(path)
+    with Writer(path, overwrite=overwrite, **data.attributes()) as writer:
+        for split, rows in data.sizes.items():
+            index = data.index(split) if rows else {"case": np.array([])}
+            starts = [i for i in range(rows) if i == 0 or index["case"][i] != index["case"][i - 1]]
+            for start, stop in zip(starts, [*starts[1:], rows], strict=False):
+                objects = data.instances(split, start, stop) if hasattr(data, "instances") else None
+                writer.add(
+                    split, str(index["case"][start]), *data.read(split, start, stop),
+                    slices=index["slice"][start:stop], box=tuple(index["box"][start]),
+                    spacing=tuple(index["spacing"][start]), instances=objects,
+                )  # fmt: skip
+    return path

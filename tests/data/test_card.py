@@ -1,11 +1,12 @@
 """The data cards: complete heads, and numbers that are those of the data."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from kseg.data import card, open_data
+from kseg.data import BUILT_IN, card, open_data
 
 FOLDER = Path(__file__).parents[2] / "data_cards"
 CARDS = sorted(path for path in FOLDER.glob("*.md") if path.name != "TEMPLATE.md")
@@ -23,7 +24,7 @@ def head_of(path):
 
 
 def test_there_are_cards():
-    assert {"toy.md", "hippocampus.md"} <= {path.name for path in CARDS}
+    assert {"hippocampus.md", *(f"{name}.md" for name in BUILT_IN.names())} <= {path.name for path in CARDS}
 
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
@@ -44,10 +45,18 @@ def test_card_has_every_section(path):
     assert [name for name in names if not any(name in line for line in sections)] == []
 
 
-def test_toy_card_has_the_numbers_of_the_toy_set():
-    text = (FOLDER / "toy.md").read_text(encoding="utf-8")
-    block = text.partition(card.BEGIN)[2].partition(card.END)[0]
-    assert block.strip() == card.numbers(open_data("toy"))
+@pytest.mark.parametrize("name", BUILT_IN.names())
+def test_cards_of_built_in_sets_have_their_numbers_and_classes(name):
+    path, data = FOLDER / f"{name}.md", open_data(name)
+    block = path.read_text(encoding="utf-8").partition(card.BEGIN)[2].partition(card.END)[0]
+    assert block.strip() == card.numbers(data)
+    assert head_of(path)["classes"] == list(data.classes)
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
+def test_pictures_of_a_card_are_there_and_small(path):
+    for name in re.findall(r"!\[.*?\]\((.+?)\)", path.read_text(encoding="utf-8")):
+        assert (FOLDER / name).stat().st_size < (300_000 if "docs" in name else 100_000)
 
 
 def test_numbers_are_counted_right(prepared):

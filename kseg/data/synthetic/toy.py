@@ -1,4 +1,4 @@
-"""Sets made from a seed, for which no file is needed."""
+"""D1's toy set: noise and a threshold (S1.8)."""
 
 import hashlib
 
@@ -28,11 +28,14 @@ class Toy:
         if not 0 < threshold < 1:
             raise ValueError(f"threshold={threshold!r} is out of range. Expected a number in (0, 1).")
         self.threshold, self.seed = threshold, seed
+        self._drawn = {}
 
     def read(self, split, start=0, stop=None):
         """Images `[n, 32, 32, 1]` float32 in [0, 1) and masks `[n, 32, 32]` uint8 of rows [start, stop)."""
-        generator = np.random.default_rng([self.seed, list(SIZES).index(split)])
-        images = generator.random((SIZES[split], *self.shape), dtype=np.float32)[start:stop]
+        if split not in self._drawn:
+            generator = np.random.default_rng([self.seed, list(SIZES).index(split)])
+            self._drawn[split] = generator.random((SIZES[split], *self.shape), dtype=np.float32)
+        images = self._drawn[split][start:stop].copy()
         return images, (images[..., 0] > np.float32(self.threshold)).astype(np.uint8)
 
     def index(self, split):
@@ -65,4 +68,5 @@ class Toy:
         """Nothing is stored, so nothing can be damaged."""
 
     def close(self):
-        """Nothing is open."""
+        """Forget what was drawn."""
+        self._drawn = {}
