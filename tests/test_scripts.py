@@ -126,7 +126,7 @@ def test_data_with_an_empty_split_are_refused(refused, without_validation):
     assert "'validation'" in error and "empty" in error
 
 
-@pytest.mark.parametrize("command", ["train", "toy_balance"])
+@pytest.mark.parametrize("command", ["train", "toy_balance", "worked_examples"])
 def test_an_existing_output_is_refused(refused, tmp_path, command):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("mine")

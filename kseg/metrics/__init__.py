@@ -34,6 +34,17 @@ from kseg.metrics.counts import (
     precision,
     recall,
 )
+from kseg.metrics.means import arithmetic_mean, geometric_mean, harmonic_mean
+from kseg.metrics.sets import (
+    count,
+    dice_coefficient,
+    f1_from_iou,
+    intersection,
+    iou_from_f1,
+    mask_f1,
+    mask_iou,
+    union,
+)
 from kseg.metrics.streaming import (
     ConfusionMetric,
     DiceScore,
@@ -59,9 +70,10 @@ from kseg.metrics.thresholded import thresholded_iou
 __all__ = [
     "BoundaryIoU", "BrierScore", "ConfusionMetric", "Counts", "DiceScore", "ExpectedCalibrationError", "IoU",
     "MeanClassAccuracy", "PixelAccuracy", "Precision", "Recall", "ReliabilityCurve", "SurfaceDistances",
-    "ThresholdedIoU", "accuracy", "asd", "assd", "boundary_iou", "brier_score", "case_scores", "class_accuracies",
-    "confusion_counts", "confusion_matrix", "count_empty", "counts_from_matrix", "dice", "expected_calibration_error",
-    "f1", "hausdorff", "hausdorff95", "iou", "masd", "mean_class_accuracy", "mean_over_cases", "nanmean",
-    "pixel_accuracy", "precision", "recall", "reliability_curve", "surface_dice", "surface_distances",
-    "surface_scores", "thresholded_iou",
+    "ThresholdedIoU", "accuracy", "arithmetic_mean", "asd", "assd", "boundary_iou", "brier_score", "case_scores",
+    "class_accuracies", "confusion_counts", "confusion_matrix", "count", "count_empty", "counts_from_matrix", "dice",
+    "dice_coefficient", "expected_calibration_error", "f1", "f1_from_iou", "geometric_mean", "harmonic_mean",
+    "hausdorff", "hausdorff95", "intersection", "iou", "iou_from_f1", "masd", "mask_f1", "mask_iou",
+    "mean_class_accuracy", "mean_over_cases", "nanmean", "pixel_accuracy", "precision", "recall", "reliability_curve",
+    "surface_dice", "surface_distances", "surface_scores", "thresholded_iou", "union",
 ]  # fmt: skip

@@ -52,7 +52,7 @@ def confusion_matrix(y_true, y_pred, classes, *, ignore_class=None):
     """
     if tuple(y_true.shape) != tuple(y_pred.shape):
         raise ValueError(f"Shapes {y_true.shape} and {y_pred.shape} differ. Expected ids of equal shape.")
-    if _is_tensor(y_true) or _is_tensor(y_pred):
+    if is_tensor(y_true) or is_tensor(y_pred):
         import tensorflow as tf
 
         y_true, y_pred = (tf.cast(tf.reshape(t, [-1]), tf.int64) for t in (y_true, y_pred))
@@ -173,7 +173,7 @@ def count_empty(values):
 def ratio_of(numerator, denominator, empty):
     """numerator / denominator, and `empty` where the denominator is 0; arrays or tensors."""
     empty = empty_score(empty)
-    if _is_tensor(denominator) or _is_tensor(numerator):
+    if is_tensor(denominator) or is_tensor(numerator):
         import tensorflow as tf
 
         dtype = tf.float32 if numerator.dtype == tf.float32 else tf.float64
@@ -188,7 +188,7 @@ def ratio_of(numerator, denominator, empty):
 
 def as_float(values):
     """Numbers or truth values in float64, which holds counts exactly up to 2^53."""
-    if not _is_tensor(values):
+    if not is_tensor(values):
         return np.asarray(values, np.float64)
     import tensorflow as tf
 
@@ -196,17 +196,17 @@ def as_float(values):
 
 
 def _float(mask, like):
-    if not _is_tensor(mask):
+    if not is_tensor(mask):
         return mask.astype(np.float64)
     import tensorflow as tf
 
     return tf.cast(mask, like.dtype)
 
 
-def _is_tensor(value):
+def is_tensor(value):
     tf = sys.modules.get("tensorflow")
     return tf is not None and tf.is_tensor(value)
 
 
 def _namespace(value):
-    return sys.modules["tensorflow"] if _is_tensor(value) else np
+    return sys.modules["tensorflow"] if is_tensor(value) else np

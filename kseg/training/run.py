@@ -1,6 +1,7 @@
 """The main job: data, model, fit, scores, figures, one folder."""
 
 import csv
+import shlex
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -121,7 +122,9 @@ def _closing(console, folder, summary, config, name):
     console.print(report.score_table(summary, f"Test split of {name}: mean over cases (95 % interval)"))
     console.print(f"Best model, record, curves and examples are in {folder}/", highlight=False, soft_wrap=True)
     console.print(
-        f"Next: python scripts/evaluate.py {folder} {config.data} --split validation", highlight=False, soft_wrap=True
+        f"Next: python scripts/evaluate.py {folder} {shlex.quote(config.data)} --split validation",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

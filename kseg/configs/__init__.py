@@ -1,0 +1,10 @@
+"""What each command takes: frozen dataclasses whose field docstrings are the `--help`.
+
+Standard library only, so that `--help` and bad input are answered at once.
+"""
+
+from kseg.configs.data import PrepareHippocampus
+from kseg.configs.studies import Losses, ToyBalance, WorkedExamples
+from kseg.configs.training import Evaluate, Train
+
+__all__ = ["Evaluate", "Losses", "PrepareHippocampus", "ToyBalance", "Train", "WorkedExamples"]
