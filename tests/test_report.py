@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex, to_rgb
 from rich.console import Console
 
 from kseg import files, report
+from kseg.report import balance as drawing
 from kseg.report import figures
 
 NAMES = ("cce", "dicefg", "dice", "dicefg_square", "dice_square")
@@ -27,16 +28,17 @@ def test_smoothing_is_a_moving_average_with_edges_repeated(window, length):
     for i in range(length):
         near = [values[min(max(j, 0), length - 1)] for j in range(i - half, i + half + 1)]
         expected.append(sum(near) / len(near))
-    smoothed = figures.smooth(values, window)
+    smoothed = drawing.smooth(values, window)
     assert smoothed.shape == (length,)
     np.testing.assert_allclose(smoothed, expected, rtol=1e-12)
 
 
-def balance_run(loss, names=NAMES):
+def balance_run(loss, names=NAMES, every=1):
     generator = np.random.default_rng(len(loss))
     curves = {f"{name}_{kind}": generator.random(300) * 9 for name in names for kind in ("loss", "grad")}
     curves |= {"accuracy": np.array([0.5, 0.95]), "accuracy_iteration": np.array([0, 250])}
-    return SimpleNamespace(config=SimpleNamespace(loss=loss), curves=curves)
+    curves["iteration"] = np.arange(0, 300 * every, every)
+    return SimpleNamespace(condition=SimpleNamespace(loss=loss), curves=curves)
 
 
 @pytest.fixture
@@ -91,6 +93,65 @@ def test_balance_figure_draws_the_smoothed_curves():
         assert y[150] == pytest.approx(values[150 - half : 150 + half + 1].mean())
         assert y[0] == pytest.approx((half * values[0] + values[: half + 1].sum()) / (2 * half + 1))
     np.testing.assert_array_equal(right.lines[0].get_xydata(), [[0, 0.5], [250, 0.95]])
+
+
+def test_balance_figure_of_every_tenth_iteration_is_smoothed_over_the_same_iterations():
+    run = balance_run("cce", every=10)
+    norms, losses, _ = report.plot_balance([run], "").axes
+    for axis, kind, half in ((norms, "grad", 10), (losses, "loss", 0)):  # of 201 and 11 iterations
+        x, y = axis.lines[1].get_data()
+        assert x[-1] == 2990
+        assert y[150] == pytest.approx(run.curves[f"dicefg_{kind}"][150 - half : 150 + half + 1].mean())
+
+
+def test_the_envelope_of_a_curve_keeps_its_extremes_in_their_order():
+    y = np.random.default_rng(0).random(10001)
+    x, thin = drawing.envelope(np.arange(10001), y)
+    assert len(thin) <= 2000 and (np.diff(x) > 0).all()
+    np.testing.assert_array_equal(thin, y[x])
+    assert x[0] == 0 and x[-1] == 10000
+    for start in range(0, 9000, 500):
+        near = (x >= start) & (x < start + 500)
+        assert (thin[near].min(), thin[near].max()) == (y[start : start + 500].min(), y[start : start + 500].max())
+
+
+def overview():
+    rows = [("5 %", "cce"), ("5 %", "dice"), ("95 %", "cce")]
+    columns = [("adam", "no BN"), ("adam", "BN"), ("sgd 1", "BN")]
+    cells = {
+        (rows[0], columns[0]): (3, 3, [0.998, 0.997, 0.999]), (rows[1], columns[0]): (1, 3, [0.95, 0.98, 0.95]),
+        (rows[2], columns[2]): (0, 2, [0.5, 0.5]),
+    }  # fmt: skip
+    return report.plot_overview(cells, rows, columns, "all", "a note")
+
+
+def test_overview_tells_share_and_accuracy_of_each_condition():
+    (axis,) = overview().axes
+    texts = {tuple(text.get_position()): text.get_text() for text in axis.texts if text.get_text()[0].isdigit()}
+    texts = {at: text for at, text in texts.items() if "\n" in text}
+    assert texts == {(0.5, 0.5): "3/3\n.998", (0.5, 1.5): "1/3\n.95-.98", (2.5, 2.5): "0/2\n.500"}
+    faces = {(round(p.get_x()), round(p.get_y())): to_hex(p.get_facecolor()) for p in axis.patches}
+    assert len(faces) == 9
+    assert faces[0, 0] == to_hex(drawing.SHARES(1.0)) and faces[2, 2] == to_hex(drawing.SHARES(0.0))
+    assert faces[0, 1] == to_hex(drawing.SHARES(1 / 3))
+    assert sum(bool(patch.get_hatch()) for patch in axis.patches) == 6  # not run
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["no BN", "BN", "BN"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["cce", "dice", "cce"]
+
+
+def test_overview_has_nothing_cut_off():
+    figure = overview()
+    figure.draw_without_rendering()
+    for text in [figure._suptitle, *figure.legends, *figure.axes[0].texts]:
+        box = text.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1, text
+
+
+def test_small_figures_are_below_the_limit_or_refused(tmp_path):
+    report.save_small(overview(), tmp_path / "a.png", limit=30_000)
+    assert (tmp_path / "a.png").stat().st_size < 30_000
+    with pytest.raises(ValueError, match=r"b\.png has \d+ bytes .* Expected under 100\."):
+        report.save_small(overview(), tmp_path / "b.png", limit=100)
 
 
 def test_balance_figure_of_the_published_three_losses_shows_no_others():

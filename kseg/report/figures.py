@@ -3,19 +3,12 @@
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from kseg.files import atomic
 
-# S1.14's colours for the three published losses, then two that stand apart from them.
-LOSS_COLOURS = {
-    "cce": "tab:blue", "dicefg": "tab:orange", "dice": "tab:green",
-    "dicefg_square": "tab:red", "dice_square": "tab:purple",
-}  # fmt: skip
 CLASS_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#0072b2")
-LOSS_WINDOW, NORM_WINDOW = 11, 201
 
 
 def save_figure(figure, path, dpi=100):
@@ -79,52 +72,3 @@ def plot_examples(images, masks, predicted, classes, names):
     patches = [Patch(color=palette[i], label=classes[i]) for i in range(1, len(classes))]
     figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 6), fontsize=9)
     return figure
-
-
-def smooth(values, window):
-    """Moving average of odd `window`, edges padded with the end values (S1.14)."""
-    values = np.asarray(values, np.float64)
-    half = min(window, 2 * len(values) - 1) // 2
-    padded = np.pad(values, half, mode="edge")
-    return np.convolve(padded, np.full(2 * half + 1, 1 / (2 * half + 1)), mode="valid")
-
-
-def plot_balance(runs, title):
-    """Gradient norms, losses and accuracy against the iteration, a column per training loss (S1.14).
-
-    Args:
-        runs: list of `kseg.studies.toy_balance.Result`, one per training loss.
-        title: above the figure.
-    """
-    figure = Figure(figsize=(8.3 * len(runs) + 1.5, 9), layout="constrained")
-    axes = figure.subplots(2, len(runs), squeeze=False)
-    for column, run in enumerate(runs):
-        norms, losses = axes[:, column]
-        for name, colour in LOSS_COLOURS.items():
-            if f"{name}_loss" in run.curves:
-                style = _line_style(name, colour)
-                norms.plot(smooth(run.curves[f"{name}_grad"], NORM_WINDOW), **style)
-                losses.plot(smooth(run.curves[f"{name}_loss"], LOSS_WINDOW), **style)
-        right = losses.twinx()
-        right.plot(run.curves["accuracy_iteration"], run.curves["accuracy"], color="black")
-        right.set(ylim=(0.9, 1.012), ylabel="validation accuracy")
-        norms.set(ylim=(0, 4), ylabel="global gradient norm", title=f"trained with {run.config.loss}")
-        losses.set(ylim=(0, 1), ylabel="loss", xlabel="iteration")
-        norms.grid(axis="y")
-        right.grid(axis="y")
-        if column == len(runs) - 1:
-            _legends(norms, losses, [name for name in LOSS_COLOURS if f"{name}_loss" in run.curves])
-    figure.suptitle(title)
-    return figure
-
-
-def _line_style(name, colour):
-    """The published losses solid and on top; the squared forms, which nearly coincide with them, below."""
-    return {"color": colour, "linestyle": ":" if "square" in name else "-", "zorder": 1.9 if "square" in name else 2}
-
-
-def _legends(norms, losses, names):
-    lines = [Line2D([], [], label=name, **_line_style(name, LOSS_COLOURS[name])) for name in names]
-    accuracy = Line2D([], [], color="black", label="accuracy (right axis)")
-    norms.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.01, 1), title="gradient norm of")
-    losses.legend(handles=[*lines, accuracy], loc="upper left", bbox_to_anchor=(1.1, 1), title="value of")

@@ -1,185 +1,184 @@
 """D1's toy study: what class balance, loss, optimiser and batch normalisation do to losses and gradients."""
 
-from dataclasses import asdict, dataclass
+import json
+import shutil
+import time
+from pathlib import Path
 
-import h5py
-import keras
-import numpy as np
-import tensorflow as tf
 from rich import box
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from kseg import report
-from kseg.configs import ToyBalance
-from kseg.files import atomic
-from kseg.losses import cce_loss, dice_loss
-from kseg.models import toy_net
-from kseg.ops import global_norm
-from kseg.training.record import RunFolder, environment
+from kseg.files import write_csv, write_json, write_text
+from kseg.studies import toy_alone, toy_page
+from kseg.studies.toy_files import CurveFile, expected_bytes
+from kseg.studies.toy_runs import LOSS_NAMES, Condition
+from kseg.studies.toy_sweep import Result, SweepResult, conditions, settle, stacks, sweep
+from kseg.studies.toy_table import off_scale, summary_table
+from kseg.training.record import RunFolder, check_output, environment
 
-SIZE = 32
-VALIDATION_IMAGES = 100
-VALIDATION_DRAW = 2**31 - 1
-EVERY = 250
-LOSSES = {
-    "cce": cce_loss,
-    "dice": dice_loss,
-    "dicefg": lambda p, y: dice_loss(p, y, ignore_background=True),
-    "dice_square": lambda p, y: dice_loss(p, y, square=True),
-    "dicefg_square": lambda p, y: dice_loss(p, y, ignore_background=True, square=True),
-}
-
-
-@dataclass(frozen=True)
-class Result:
-    """Curves of one run: `<loss>_loss` and `<loss>_grad` `[iterations]`, `accuracy` and `accuracy_iteration`.
-
-    The losses and global gradient norms are those of the training batch before the update (S1.11); the accuracy
-    is that of 100 fixed validation images after it, every 250 iterations (S1.12). `complete` is False when the run
-    was interrupted; the curves then hold what was done.
-    """
-
-    config: ToyBalance
-    curves: dict
-    complete: bool = True
-
-    @property
-    def accuracy(self):
-        """Accuracy at the last check."""
-        return float(self.curves["accuracy"][-1])
-
-    @property
-    def best_accuracy(self):
-        """Best accuracy of all checks."""
-        return float(self.curves["accuracy"].max())
-
-
-def draw(seed, iteration, images, threshold):
-    """A batch of the toy set (S1.8): images `[n, 32, 32, 1]` in [0, 1) and one-hot labels `[n, 32, 32, 2]`.
-
-    The same (seed, iteration) gives the same batch, on every device.
-    """
-    x = tf.random.stateless_uniform((images, SIZE, SIZE, 1), tf.stack([seed, iteration]))
-    return x, tf.concat([tf.cast(x <= threshold, x.dtype), tf.cast(x > threshold, x.dtype)], axis=-1)
+__all__ = ["Result", "SweepResult", "conditions", "execute", "run", "sweep"]
+# Named in the record from the start, so that a folder whose run was killed can be overwritten as well.
+KEPT = ["claims.json", "curves.h5", "figures", "record.json", "results.csv", "summary.md", "toy_overview.png",
+        "toy_runs.md", *(f"toy_document{number}.png" for number in toy_page.SHOWN.values())]  # fmt: skip
 
 
 def run(config, progress=None):
     """One run of the study (S1.9 to S1.12).
 
     Args:
-        config: `kseg.configs.ToyBalance`.
+        config: `kseg.configs.ToyBalance` without `sweep`.
         progress: called with the number of iterations done, every 250.
 
     Returns:
-        Result.
+        Result; not `complete` if Ctrl-C ended it.
+
+    Example:
+        >>> from kseg.configs import ToyBalance
+        >>> result = run(ToyBalance(threshold=0.5, loss="cce", iterations=2))
+        >>> result.curves["cce_loss"].shape, result.accuracy > 0
+        ((2,), True)
     """
-    model = toy_net(config.bn, seed=config.seed)
-    rate = config.learning_rate
-    adam = config.optimizer == "adam"
-    optimizer = keras.optimizers.Adam(rate, epsilon=1e-8) if adam else keras.optimizers.SGD(rate)
-    optimizer.build(model.trainable_variables)
-    advance = _trainer(model, optimizer, config)
-    measure = _validator(model, config)
-    parts, checks = [], []
-    try:
-        for start, stop in _stretches(config.iterations):
-            parts.append([part.numpy() for part in advance(tf.constant(start), tf.constant(stop))])
-            if (stop - 1) % EVERY == 0 or stop == config.iterations:
-                checks.append((stop - 1, float(measure())))
-            if progress:
-                progress(stop)
-    except KeyboardInterrupt:
-        if not checks:
-            raise
-    values, norms = (np.concatenate(column) for column in zip(*parts, strict=True))
-    curves = {f"{name}_loss": values[:, i] for i, name in enumerate(LOSSES)}
-    curves |= {f"{name}_grad": norms[:, i] for i, name in enumerate(LOSSES)}
-    iterations, accuracies = zip(*checks, strict=True)
-    curves |= {"accuracy_iteration": np.array(iterations), "accuracy": np.array(accuracies)}
-    return Result(config, curves, len(values) == config.iterations)
-
-
-def _stretches(iterations):
-    """(start, stop) such that the iterations 0, 250, 500, .. each end a stretch."""
-    stops = [*range(1, iterations + 1, EVERY)]
-    stops = stops if stops[-1] == iterations else [*stops, iterations]
-    return list(zip([0, *stops[:-1]], stops, strict=True))
-
-
-def _trainer(model, optimizer, config):
-    trained = list(LOSSES).index(config.loss)
-    weights = model.trainable_variables
-
-    def step(iteration):
-        x, y = draw(config.seed, iteration, config.batch_size, config.threshold)
-        with tf.GradientTape(persistent=True) as tape:
-            p = tf.nn.softmax(model(x, training=True))
-            losses = [loss(p, y) for loss in LOSSES.values()]
-        gradients = [tape.gradient(loss, weights) for loss in losses]
-        optimizer.apply_gradients(zip(gradients[trained], weights, strict=True))
-        return tf.stack(losses), tf.stack([global_norm(g) for g in gradients])
-
-    @tf.function
-    def advance(start, stop):
-        values = tf.TensorArray(tf.float32, stop - start, element_shape=[len(LOSSES)])
-        norms = tf.TensorArray(tf.float32, stop - start, element_shape=[len(LOSSES)])
-        for i in tf.range(start, stop):
-            loss, norm = step(i)
-            values, norms = values.write(i - start, loss), norms.write(i - start, norm)
-        return values.stack(), norms.stack()
-
-    return advance
-
-
-def _validator(model, config):
-    x, y = draw(config.seed, VALIDATION_DRAW, VALIDATION_IMAGES, config.threshold)
-
-    @tf.function
-    def measure():
-        right = tf.argmax(model(x, training=False), axis=-1) == tf.argmax(y, axis=-1)
-        return tf.reduce_mean(tf.cast(right, tf.float32))
-
-    return measure
-
-
-def run_name(config):
-    """Conditions of a run in one word, such as `dicefg_adam_nconv2_bs2_bn_fg5_seed0` (S1.13)."""
-    foreground = round(100 * (1 - config.threshold), 2)
-    norm = "bn" if config.bn else "nobn"
-    return f"{config.loss}_{config.optimizer}_nconv2_bs{config.batch_size}_{norm}_fg{foreground:g}_seed{config.seed}"
-
-
-def save_curves(result, path):
-    """Write the curves to HDF5: one array a curve, the conditions and final scores as attributes."""
-    with atomic(path) as part, h5py.File(part, "w") as file:
-        for name, values in result.curves.items():
-            file[name] = values
-        conditions = {k: v for k, v in asdict(result.config).items() if k not in ("output", "overwrite")}
-        file.attrs.update({**conditions, "accuracy": result.accuracy, "best_accuracy": result.best_accuracy})
+    names = ("loss", "optimizer", "bn", "threshold", "seed", "learning_rate", "input", "convolutions", "batch_size")
+    condition = Condition(**{name: getattr(config, name) for name in names})
+    curves = toy_alone.train(condition, iterations=config.iterations, log_every=config.log_every, progress=progress)
+    return Result(condition, curves)
 
 
 def execute(config, console):
-    """Run one condition and keep curves, balance.png and record.json in a run folder; returns the Result."""
+    """Run one condition, or a sweep, and keep it in a run folder; returns the Result or SweepResult."""
+    return _execute_sweep(config, console) if config.sweep or config.resume else _execute_one(config, console)
+
+
+def _progress(console):
+    columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
+               TextColumn("left"), TimeRemainingColumn()]  # fmt: skip
+    return Progress(*columns, console=console, disable=not console.is_terminal, speed_estimate_period=120)
+
+
+def _execute_one(config, console):
     folder = RunFolder(config, devices=environment())
     with folder.running():
-        with Progress(*Progress.get_default_columns(), console=console, disable=not console.is_terminal) as bar:
+        with _progress(console) as bar:
             task = bar.add_task(f"{config.loss}, threshold {config.threshold:g}", total=config.iterations)
             result = run(config, lambda done: bar.update(task, completed=done))
-        save_curves(result, folder / f"{run_name(config)}.h5")
-        foreground = round(100 * (1 - config.threshold), 2)
-        title = f"{foreground:g}% Foreground (seed {config.seed})\n{config.optimizer.upper()}, Batch Norm: {config.bn}"
-        report.save_figure(report.plot_balance([result], title), folder / "balance.png")
-        largest = {name: float(curve.max()) for name, curve in result.curves.items() if "accuracy" not in name}
+        CurveFile(folder / "curves.h5").update({result.condition: result.curves})
+        figure = report.plot_balance([result], toy_page.title(result.condition))
+        report.save_figure(figure, folder / "balance.png")
+        largest = {
+            name: float(curve.max()) for name, curve in result.curves.items() if name.endswith(("_loss", "_grad"))
+        }
         folder.save(accuracy=result.accuracy, best_accuracy=result.best_accuracy, largest=largest)
         if not result.complete:
             raise KeyboardInterrupt
-    table = Table("", *LOSSES, box=box.SIMPLE_HEAD)
+    table = Table("", *LOSS_NAMES, box=box.SIMPLE_HEAD)
     for label, kind in (("loss", "loss"), ("gradient norm", "grad")):
-        curves = [result.curves[f"{name}_{kind}"] for name in LOSSES]
+        curves = [result.curves[f"{name}_{kind}"] for name in LOSS_NAMES]
         table.add_row(f"{label}, last", *(f"{curve[-1]:.4f}" for curve in curves))
         table.add_row(f"{label}, largest", *(f"{curve.max():.4f}" for curve in curves))
     console.print(table)
     console.print(f"Curves and figure are in {folder.path}/", highlight=False)
     console.print(f"accuracy {result.accuracy:.4f}", highlight=False)
     return result
+
+
+def _execute_sweep(config, console):
+    record = _record(config.resume) if config.resume else None
+    if record:
+        config = settle(config, record["config"])
+    else:
+        check_output(config)
+    runs = conditions(config)
+    store = CurveFile(config.output / "curves.h5") if record else None
+    missing = [each for each in runs if not record or each.name not in store.complete()]
+    size = expected_bytes(len(runs), config.iterations, config.log_every)
+    _check_space(config, 2 * expected_bytes(len(missing), config.iterations, config.log_every))
+    folder = _Resumed(config, record) if record else RunFolder(config, devices=environment(), files=KEPT)
+    store = store or CurveFile(folder / "curves.h5")
+    console.print(report.fields_table(_plan(config, folder, runs, missing, size)))
+    with folder.running():
+        with _progress(console) as bar:
+            done = config.iterations * (len(runs) - len(missing))
+            task = bar.add_task("training", total=config.iterations * len(runs), completed=done)
+            result = sweep(config, store, lambda count: bar.update(task, completed=count))
+        write_csv(folder / "results.csv", toy_page.results(result))
+        folder.save(runs=len(result.rows), converged=sum(values["converged"] for values in result.rows))
+        if not result.complete:
+            _go_on(console, folder.path)
+            raise KeyboardInterrupt
+        _write(result, folder, console)
+    _show(result, folder.path, console)
+    return result
+
+
+def _write(result, folder, console):
+    """Claims, pages and figures of a sweep."""
+    write_json(folder / "claims.json", result.claims)
+    folder.save(claims={claim["claim"]: claim["verdict"] for claim in result.claims})
+    write_text(folder / "summary.md", toy_page.page(result, folder.record))
+    write_text(folder / "toy_runs.md", toy_page.run_lines(result))
+    with _progress(console) as bar:
+        task = bar.add_task("drawing")
+        toy_page.draw(result, folder.path, lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def _show(result, path, console):
+    console.print(
+        summary_table(result.rows, f"Converged runs and mean final accuracy, {result.config.iterations} iterations")
+    )
+    table = Table("claim", "verdict", box=box.SIMPLE_HEAD)
+    for claim in result.claims:
+        table.add_row(f"{claim['claim']}  {claim['text']}", claim["verdict"])
+    console.print(table, highlight=False)
+    beyond = sum(bool(off_scale(values)) for values in result.rows)
+    console.print(f"{beyond} runs leave the limits of their figures; results.csv has the true maxima.", highlight=False)
+    console.print(f"Curves, tables, figures and summary.md are in {path}/", highlight=False, soft_wrap=True)
+
+
+def _go_on(console, path):
+    console.print(f"To go on: python scripts/toy_balance.py --resume {path}", highlight=False, soft_wrap=True)
+
+
+def _plan(config, folder, runs, missing, size):
+    count = len(stacks(missing))
+    return {
+        "sweep": f"{config.sweep}: {len(runs)} runs of {config.iterations} iterations, batches of {config.batch_size}",
+        "to do": f"{len(missing)} runs in {count} group{'s' * (count != 1)} trained at once",
+        "curves": f"up to {size / 1e6:.0f} MB in {folder / 'curves.h5'}",
+        "folder": folder.path,
+    }
+
+
+def _record(path):
+    """The record of a sweep to go on with."""
+    try:
+        record = json.loads((path / "record.json").read_text(encoding="utf-8"))
+        fits = record["program"] == "toy_balance" and record["config"]["sweep"] is not None
+    except (OSError, ValueError, KeyError, TypeError):
+        fits = False
+    if not fits:
+        raise ValueError(f"--resume {path} holds no sweep. Expected the run folder of toy_balance.py --sweep.")
+    return record
+
+
+def _check_space(config, wanted):
+    """Raise ValueError if the curves, of which there are two copies while one is written, have no room."""
+    folder = (config.output or Path("runs")).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < wanted:
+        raise ValueError(
+            f"{free / 1e6:.0f} MB are free in {folder}. Expected {wanted / 1e6:.0f} MB for the curves; choose another "
+            "--output or a larger --log-every."
+        )
+
+
+class _Resumed(RunFolder):
+    """The folder of a run that goes on: claimed already, its record kept."""
+
+    def __init__(self, config, record):
+        self.path, self._replaced, self.record = config.output, None, record
+        self._began = time.monotonic()
+        self.save(status="running", resumed=record.get("resumed", 0) + 1)

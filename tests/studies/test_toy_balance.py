@@ -10,13 +10,14 @@ import tensorflow as tf
 from kseg.cli import main
 from kseg.configs import ToyBalance
 from kseg.models import toy_net
-from kseg.studies import toy_balance
+from kseg.studies import toy_alone, toy_balance
+from kseg.studies.toy_runs import VALIDATION_DRAW, draw, stretches
 
 LOSSES = ("cce", "dice", "dicefg", "dice_square", "dicefg_square")
 
 
 def first_batch(config):
-    images, labels = toy_balance.draw(config.seed, 0, config.batch_size, config.threshold)
+    images, labels = draw(config.seed, 0, config.batch_size, config.threshold)
     return images.numpy(), labels.numpy()
 
 
@@ -42,7 +43,9 @@ def long_run():
 
 def test_curves_have_one_value_an_iteration(long_run):
     names = {f"{loss}_{kind}" for loss in LOSSES for kind in ("loss", "grad")}
-    assert set(long_run.curves) == names | {"accuracy", "accuracy_iteration"}
+    assert set(long_run.curves) == names | {"iteration", "accuracy", "accuracy_iteration", "complete"}
+    assert long_run.complete
+    assert long_run.curves["iteration"].tolist() == list(range(1502))
     for name in names:
         assert long_run.curves[name].shape == (1502,)
         assert np.isfinite(long_run.curves[name]).all()
@@ -63,9 +66,9 @@ def test_balanced_classes_are_learned(long_run):
 
 
 def test_the_published_length_gives_41_accuracies():
-    stretches = toy_balance._stretches(10001)
-    assert [stop - 1 for _, stop in stretches] == list(range(0, 10001, 250))
-    assert [i for start, stop in stretches for i in range(start, stop)] == list(range(10001))
+    parts = stretches(10001)
+    assert [stop - 1 for _, stop in parts] == list(range(0, 10001, 250))
+    assert [i for start, stop in parts for i in range(start, stop)] == list(range(10001))
 
 
 @pytest.mark.parametrize("bn", [False, True])
@@ -118,7 +121,7 @@ def test_the_named_loss_is_the_one_trained_with(loss):
         model.trainable_variables, tape.gradient(value, model.trainable_variables), strict=True
     ):
         weight.assign_sub(0.5 * gradient)
-    images, labels = (part.numpy() for part in toy_balance.draw(0, 1, 2, 0.5))
+    images, labels = (part.numpy() for part in draw(0, 1, 2, 0.5))
     p = tf.nn.softmax(model(images)).numpy()
     for name, expected in formulas(p, labels).items():
         assert curves[f"{name}_loss"][1] == pytest.approx(expected, rel=1e-4), name
@@ -132,20 +135,20 @@ def test_seeds_repeat_and_differ():
 
 
 def test_batches_are_fresh_uniform_noise_above_a_threshold():
-    images, labels = (part.numpy() for part in toy_balance.draw(0, 5, 100, 0.95))
+    images, labels = (part.numpy() for part in draw(0, 5, 100, 0.95))
     assert images.shape == (100, 32, 32, 1) and labels.shape == (100, 32, 32, 2)
     assert images.min() >= 0 and images.max() < 1
     np.testing.assert_array_equal(labels[..., 1], images[..., 0] > np.float32(0.95))
     np.testing.assert_array_equal(labels.sum(-1), 1)
     assert abs(labels[..., 1].mean() - 0.05) <= 0.002  # S1.8
-    again, other = (toy_balance.draw(0, i, 100, 0.95)[0].numpy() for i in (5, 6))
+    again, other = (draw(0, i, 100, 0.95)[0].numpy() for i in (5, 6))
     np.testing.assert_array_equal(again, images)
     assert not np.array_equal(other, images)
 
 
 def test_pixels_at_the_threshold_are_background():
-    threshold = float(toy_balance.draw(0, 0, 1, 0.5)[0][0, 3, 4, 0])
-    labels = toy_balance.draw(0, 0, 1, threshold)[1].numpy()
+    threshold = float(draw(0, 0, 1, 0.5)[0][0, 3, 4, 0])
+    labels = draw(0, 0, 1, threshold)[1].numpy()
     np.testing.assert_array_equal(labels[0, 3, 4], [1, 0])
 
 
@@ -168,15 +171,18 @@ def test_the_last_line_is_the_accuracy(finished):
 def test_curves_and_figure_are_kept(finished):
     folder, _ = finished
     name = "cce_adam_nconv2_bs2_bn_fg20_seed0"  # 100 (1 - 0.8) rounded, not truncated to 19 (S1.13)
-    assert {path.name for path in folder.iterdir()} == {f"{name}.h5", "balance.png", "record.json"}
+    assert {path.name for path in folder.iterdir()} == {"curves.h5", "balance.png", "record.json"}
     assert (folder / "balance.png").read_bytes().startswith(b"\x89PNG")
-    with h5py.File(folder / f"{name}.h5") as file:
-        assert set(file) == {f"{n}_{k}" for n in LOSSES for k in ("loss", "grad")} | {"accuracy", "accuracy_iteration"}
-        assert file["cce_loss"].shape == (252,)
-        assert file["accuracy_iteration"][:].tolist() == [0, 250, 251]
-        assert (file.attrs["loss"], file.attrs["threshold"], file.attrs["bn"]) == ("cce", 0.8, True)
-        assert file.attrs["accuracy"] == file["accuracy"][-1]
-        assert file.attrs["best_accuracy"] == max(file["accuracy"])
+    with h5py.File(folder / "curves.h5") as file:
+        assert list(file) == [name]
+        group = file[name]
+        curves = {f"{n}_{k}" for n in LOSSES for k in ("loss", "grad")}
+        assert set(group) == curves | {"iteration", "accuracy", "accuracy_iteration"}
+        assert group["cce_loss"].shape == (252,)
+        assert group["accuracy_iteration"][:].tolist() == [0, 250, 251]
+        assert (group.attrs["loss"], group.attrs["threshold"], group.attrs["bn"]) == ("cce", 0.8, True)
+        assert group.attrs["accuracy"] == pytest.approx(group["accuracy"][-1])
+        assert group.attrs["best_accuracy"] == pytest.approx(max(group["accuracy"]))
 
 
 def test_adam_has_the_epsilon_of_the_document():
@@ -197,7 +203,7 @@ def test_adam_has_the_epsilon_of_the_document():
             g = gradient.numpy().astype(np.float64)
             moment, square = 0.1 * g, 0.001 * g**2
             weight.assign_sub(300 * np.sqrt(0.001) / 0.1 * moment / (np.sqrt(square) + epsilon))
-        images, labels = (part.numpy() for part in toy_balance.draw(0, 1, 1, config.threshold))
+        images, labels = (part.numpy() for part in draw(0, 1, 1, config.threshold))
         losses[epsilon] = formulas(tf.nn.softmax(stepped(images)).numpy(), labels)["cce"]
     assert losses[1e-7] != pytest.approx(losses[1e-8], rel=0.01)  # else nothing is tested
     assert curves["cce_loss"][1] == pytest.approx(losses[1e-8], rel=1e-3)
@@ -210,10 +216,10 @@ def test_accuracy_is_that_of_the_moving_averages_of_batch_normalisation(monkeypa
         models.append(toy_net(*args, **options))
         return models[-1]
 
-    monkeypatch.setattr(toy_balance, "toy_net", keep)
+    monkeypatch.setattr(toy_alone, "toy_net", keep)
     config = ToyBalance(threshold=0.5, loss="cce", bn=True, learning_rate=0.05, iterations=20)
     result = toy_balance.run(config)
-    images, labels = toy_balance.draw(0, toy_balance.VALIDATION_DRAW, 100, 0.5)
+    images, labels = draw(0, VALIDATION_DRAW, 100, 0.5)
     inference, training = (
         np.mean(np.argmax(models[0](images, training=mode), -1) == np.argmax(labels, -1)) for mode in (False, True)
     )
@@ -231,7 +237,9 @@ def test_an_interrupted_run_keeps_the_curves_so_far(tmp_path, monkeypatch, capfd
     words = ["--iterations", "1000", "--loss", "cce", "--no-bn", "--output", str(folder)]
     assert main("toy_balance", words) == 130
     assert str(folder) in capfd.readouterr().err
-    with h5py.File(folder / "cce_adam_nconv2_bs2_nobn_fg5_seed0.h5") as file:
-        assert file["cce_loss"].shape == (251,)
+    with h5py.File(folder / "curves.h5") as file:
+        group = file["cce_adam_nconv2_bs2_nobn_fg5_seed0"]
+        assert group["cce_loss"].shape == (251,)
+        assert not group.attrs["complete"]
     assert (folder / "balance.png").is_file()
     assert json.loads((folder / "record.json").read_text())["status"] == "interrupted"
