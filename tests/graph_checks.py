@@ -25,7 +25,7 @@ def check_graph_op(op, signature, batches, rtol=1e-6, atol=1e-6):
         traces.append(len(traces))
         return op(*tensors)
 
-    graph = tf.function(traced, input_signature=signature)
+    graph = tf.function(traced, input_signature=signature, autograph=False)
     for batch in batches:
         tensors = [tf.constant(array, spec.dtype) for array, spec in zip(batch, signature, strict=True)]
         eager = tf.nest.flatten(op(*tensors))

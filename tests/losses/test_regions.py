@@ -1,12 +1,14 @@
 """The region and compound losses and topk_cce: values worked by hand, limits, and what their papers say of them."""
 
 import keras
+import loss_checks
 import numpy as np
 import pytest
 import reference
 import scipy.optimize
 import sklearn.metrics
 import tensorflow as tf
+from loss_checks import value_and_gradient
 
 import kseg.losses as L
 
@@ -18,15 +20,7 @@ CE = -np.log([0.8, 0.6, 0.5, 0.9])
 
 
 def value(spec, y, p, weight=None, **options):
-    return float(L.get(spec, **options)(y, np.asarray(p, np.float64), weight))
-
-
-def value_and_gradient(loss, y, scores):
-    scores = tf.convert_to_tensor(scores)
-    with tf.GradientTape() as tape:
-        tape.watch(scores)
-        result = loss(y, scores)
-    return float(result), tape.gradient(result, scores).numpy()
+    return loss_checks.value(spec, y, np.asarray(p, np.float64), weight, from_logits=False, **options)
 
 
 WORKED = [  # loss, channels, value
@@ -208,7 +202,7 @@ def test_mcc_is_one_where_it_is_undefined_and_zero_if_nothing_is_wrong(k, label)
 def test_mcc_of_logits_and_of_probabilities_have_one_gradient(batch):
     ids, p = batch
     _, from_logits = value_and_gradient(L.MCC(from_logits=True), ids, np.log(p))
-    _, from_p = value_and_gradient(lambda y, z: L.MCC()(y, tf.nn.softmax(z)), ids, np.log(p))
+    _, from_p = value_and_gradient(lambda y, z, w: L.MCC()(y, tf.nn.softmax(z), w), ids, np.log(p))
     np.testing.assert_allclose(from_logits, from_p, atol=1e-12)
 
 
@@ -472,7 +466,7 @@ def test_the_k_largest_of_any_values(dtype):
     values = np.array(kinds).astype(dtype)
     values[:, ::10] = -1  # not to be chosen
     for count in (1, 3, 50, 180):
-        kept = largest(tf.constant(values), tf.fill([5, 1], tf.constant(count, tf.int64))).numpy()
+        kept = largest(tf.constant(values)[:, None], tf.fill([5, 1, 1], tf.constant(count, tf.int64)))[:, 0].numpy()
         for row, of_row in zip(values, kept, strict=True):
             last = np.sort(row)[::-1][count - 1]
             assert of_row.sum() == pytest.approx(count, rel=1e-5)

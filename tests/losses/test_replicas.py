@@ -101,7 +101,7 @@ def compute(strategy):
     batches = {label: tf.data.Dataset.from_tensor_slices(images(count)).batch(4) for label, count in BATCHES.items()}
     batches = {label: strategy.experimental_distribute_dataset(batch) for label, batch in batches.items()}
 
-    @tf.function(input_signature=[batches["even"].element_spec])
+    @tf.function(input_signature=[batches["even"].element_spec], autograph=False)
     def run(batch):
         return strategy.run(step, args=batch)
 

@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from loss_checks import CASES as EVERY
+from loss_checks import SHAPE, draw, value, value_and_gradient
 
 import kseg.losses as L
 
@@ -13,26 +15,6 @@ RATIOS = [name for name in OVERLAP if L.facts(name)["category"] == "region"]
 # Pixels that are right enough, or that lie on the boundary or off every centre line, have no gradient.
 SPARSE = ("topk_cce", "lovasz", "boundary", "cldice")
 WITH_EMPTY = [name for name in OVERLAP if "empty" in L.LOSSES.get(name).defaults]
-SOFTMAX_ONLY = [name for name in L.names() if L.LOSSES.get(name).heads == ("softmax",)]
-EVERY = [(name, k) for name in L.names() for k in (1, 3) if not (k == 1 and name in SOFTMAX_ONLY)]
-SHAPE = (2, 3, 4)
-
-
-def draw(classes, shape=SHAPE, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, max(classes, 2), shape), 2 * rng.normal(size=(*shape, classes))
-
-
-def value_and_gradient(loss, y, scores, weight=None):
-    scores = tf.convert_to_tensor(scores)
-    with tf.GradientTape() as tape:
-        tape.watch(scores)
-        value = loss(y, scores, weight)
-    return float(value), tape.gradient(value, scores).numpy()
-
-
-def value(spec, y, scores, weight=None, **options):
-    return float(L.get(spec, from_logits=True, **options)(y, scores, weight))
 
 
 # --- ignored pixels

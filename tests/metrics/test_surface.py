@@ -158,7 +158,17 @@ def test_percentiles_weigh_elements_by_their_size_and_take_the_worse_direction()
     assert distances.hausdorff(95.1) == 10
     assert distances.hausdorff(75) == 0
     assert M.SurfaceDistances(near, far, *sizes, "voxels").hausdorff(95) == pytest.approx(9.5)
-    assert M.hausdorff95(*random_masks((9, 9), 1)) == M.hausdorff(*random_masks((9, 9), 1), percentile=95)
+
+
+def test_hausdorff95_is_the_95th_percentile_and_not_its_neighbour():
+    masks = random_masks((9, 9), 1)
+    distances = M.surface_distances(*masks, elements="voxels")
+    below, exact, above = (
+        max(np.percentile(way, p) for way in (distances.true_to_pred, distances.pred_to_true)) for p in (94, 95, 96)
+    )
+    assert below + 0.1 < exact < above - 0.1
+    assert M.hausdorff95(*masks, elements="voxels") == pytest.approx(exact, rel=1e-12)
+    assert M.hausdorff95(*masks) == M.hausdorff(*masks, percentile=95)
 
 
 def test_a_percentile_that_is_covered_exactly_does_not_depend_on_rounding():

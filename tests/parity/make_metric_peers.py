@@ -2,10 +2,10 @@
 
 They need PyTorch and fixed versions, so this runs in an environment of its own and the tests read the file:
 
-    python3.11 -m venv /tmp/peers
-    /tmp/peers/bin/pip install numpy scipy surface-distance==0.1 MedPy==0.5.2 monai==1.6.1 \
+    python3.11 -m venv peers
+    peers/bin/pip install numpy scipy surface-distance==0.1 MedPy==0.5.2 monai==1.6.1 \
         torchmetrics==1.9.0 opencv-python-headless
-    /tmp/peers/bin/python tests/parity/make_metric_peers.py [FOLDER]
+    peers/bin/python tests/parity/make_metric_peers.py [FOLDER]
 
 FOLDER is where the file goes, this script's folder by default. It holds the pairs of masks (`true_NAME`,
 `pred_NAME`), the probabilities, and `results`, a JSON list of {"pair", "spacing", "peer", "values"}. A second run

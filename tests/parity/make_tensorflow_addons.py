@@ -3,9 +3,9 @@
 It needs TensorFlow < 2.16 and Keras 2, so it runs in an environment of its own and the tests read the files
 (`tensorflow-cpu` will not do: the compiled ops of tensorflow-addons do not load there):
 
-    python3.11 -m venv /tmp/addons
-    /tmp/addons/bin/pip install "tensorflow==2.15.1" "tensorflow-addons==0.23.0" "numpy<2"
-    /tmp/addons/bin/python tests/parity/make_tensorflow_addons.py [FOLDER]
+    python3.11 -m venv addons
+    addons/bin/pip install "tensorflow==2.15.1" "tensorflow-addons==0.23.0" "numpy<2"
+    addons/bin/python tests/parity/make_tensorflow_addons.py [FOLDER]
 
 FOLDER is where the files go, this script's folder by default. Each file holds the inputs, the outputs of its cases
 stacked along axis 0, and `settings`, a JSON list with the arguments of each case. A second run writes the same bytes.
