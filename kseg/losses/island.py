@@ -22,7 +22,7 @@ def make(value):
     second derivative is that of the program.
     """
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def program(y_true, wide, sample_weight):
         with tf.GradientTape() as tape:
             tape.watch(wide)

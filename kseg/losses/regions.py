@@ -11,6 +11,7 @@ from kseg.losses.overlap import Dice, OverlapLoss
 from kseg.ops.confusion import confusion_sums, matthews_score, softmax_confusion
 from kseg.ops.overlap import OverlapSums, safe_ratio, size_weights
 
+FEW = 3  # up to so many classes XLA on a CPU is faster, and needs less memory, with sums over classes written out
 POWERS = {"square": 2.0, "simple": 1.0, "uniform": 0.0}
 
 
@@ -196,7 +197,11 @@ class WassersteinDice(OverlapLoss):
         """sum a W, sum a and sum W, all `[G, 1]`, in the places of intersection, truth and prediction."""
         p, q = both_probabilities(pixels, self.options["from_logits"])
         far = self._distance(pixels.first.y, pixels)
-        apart = sum(d * share for d, share in zip(far, tf.unstack(_both(p, 0, q)), strict=True))
+        p = _both(p, 0, q)
+        if len(far) > FEW:
+            apart = tf.reduce_sum(tf.stack(far) * p, axis=0)
+        else:
+            apart = sum(d * share for d, share in zip(far, tf.unstack(p), strict=True))
         return OverlapSums(*self._totals((far[0] * apart, far[0], apart), pixels, weight))
 
     def _plain_truth(self, pixels, weight):
@@ -209,11 +214,12 @@ class WassersteinDice(OverlapLoss):
         rows = self.options["distances"] or [[float(i != j) for j in range(classes)] for i in range(classes)]
         if len(rows) != classes:
             raise ValueError(f"distances={rows} has {len(rows)} rows. Expected {classes}, one per class.")
-        matrix = np.array(rows) / np.max(rows)
-        y = tf.unstack(_both(y, 0))  # written out, not a matrix product: a GPU would round its factors to 10 bits
-        return [
-            sum((float(d) * share for d, share in zip(row, y, strict=True) if d), tf.zeros_like(y[0])) for row in matrix
-        ]
+        matrix, y = np.array(rows) / np.max(rows), _both(y, 0)
+        # Not a matrix product: a GPU would round its factors to 10 bits.
+        if classes > FEW:
+            return [tf.reduce_sum(tf.constant(row[:, None], y.dtype) * y, axis=0) for row in matrix]
+        terms = [[float(d) * share for d, share in zip(row, tf.unstack(y), strict=True) if d] for row in matrix]
+        return [sum(row, tf.zeros_like(y[0])) for row in terms]
 
     def _totals(self, parts, pixels, weight):
         """Sums `[G, 1]` of terms `[N]`."""
