@@ -40,6 +40,7 @@ SPECS = [
     "lovasz(ignore_class=0, class_weights=[1, 2, 5])",
     "lovasz(head='sigmoid', per_image=True)",
     "boundary(ignore_class=0, include_background=True)",
+    "hausdorff(ignore_class=0)",
     "cldice(per_image=True)",
     "lovasz weighted",
     "topk_cce(ignore_class=0, class_weights=[1, 2, 5], k=0.4)",

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kseg import ops
+from kseg.ops.lovasz import CHUNK
 
 
 def by_definition(y, w):
@@ -72,6 +73,28 @@ def test_the_gradient_is_that_of_each_pixel_and_does_not_flow_into_truth_and_wei
     order = np.argsort(-tensors[0].numpy()[0])
     expected = by_definition(*(t.numpy()[0][order] for t in tensors[1:]))
     np.testing.assert_allclose(slope.numpy()[0][order], expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("way", [ops.lovasz_extension, tf.function(ops.lovasz_extension, jit_compile=True)])
+def test_long_rows_are_walked_in_stretches_that_join(way):
+    """More pixels than one stretch holds, and not a multiple of it; with ties and weights, some of them 0."""
+    rng = np.random.default_rng(0)
+    n = 2 * CHUNK + 777
+    errors = np.round(rng.uniform(size=(2, n)), 3).astype("float32")
+    truth, weight = rng.integers(0, 2, (2, n)).astype("float32"), rng.integers(0, 3, (2, n)).astype("float32")
+    tensors = [tf.constant(array) for array in (errors, truth, weight)]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors[0])
+        values = way(*tensors)
+    slope = tape.gradient(values, tensors[0]).numpy()
+    for row in range(2):
+        order = np.argsort(-errors[row], kind="stable")
+        y, w = truth[row][order].astype(float), weight[row][order].astype(float)
+        wrong, missed = np.cumsum(w), np.cumsum(w * y)
+        union = (w * y).sum() + wrong - missed
+        growth = np.diff(1 - ((w * y).sum() - missed) / union, prepend=0)
+        np.testing.assert_allclose(slope[row][order], growth, rtol=1e-4, atol=1e-9)
+        assert values[row].numpy() == pytest.approx((errors[row][order] * growth).sum(), rel=1e-5)
 
 
 def test_a_nan_error_gives_nan_in_its_row_only():
