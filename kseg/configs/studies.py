@@ -1,5 +1,6 @@
 """The studies."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -80,6 +81,11 @@ class ToyBalance(Command):
         check_number(self, "learning_rate", "learning_rates", above=0)
         check_number(self, "seed", "seeds", low=0, below=2**31)
         check_number(self, *self.BOTH, low=1)
+        check_number(self, "batch_size", high=4096)
+        check_number(self, "convolutions", high=16)
+        check_number(self, "log_every", high=self.iterations or math.inf)
+        runs = self.seeds and len(self.seeds) == 1 and self.seeds[0] > 1000
+        check(not runs, "--seeds", self.seeds, "at most 1000 of them")
         for name in self.SWEEP:
             values = getattr(self, name)
             fits = values is None or (0 < len(values) == len(set(values)) and values != (0,))

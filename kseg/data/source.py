@@ -37,7 +37,7 @@ def open_data(source, **options):
         return source
     name = str(source)
     start, bracket, rest = name.partition("(")
-    if name in BUILT_IN.names() or (start in BUILT_IN.names() and rest.endswith(")")):
+    if start in BUILT_IN.names() and not Path(name).exists() and not name.endswith((".h5", ".hdf5")):
         options = (_options(start, bracket + rest) if bracket else {}) | options
         known = inspect.signature(BUILT_IN.get(start)).parameters
         for option in options:
@@ -57,7 +57,10 @@ def _options(name, words):
         call = ast.parse(f"f{words}", mode="eval").body
         if not isinstance(call, ast.Call) or call.args or not isinstance(call.func, ast.Name):
             raise ValueError
-        return {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+        options = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+        if len(options) < len(call.keywords):
+            raise ValueError
+        return options
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         raise ValueError(
             f"data {name + words!r} cannot be read. Expected {name}(option=value, ...) with numbers, quoted words or "
@@ -73,5 +76,5 @@ def check_split(data, split):
         sizes = ", ".join(f"{name} {rows}" for name, rows in data.sizes.items())
         raise ValueError(
             f"split {split!r} of data {data.name!r} is empty ({sizes}). Expected at least one row; prepare the "
-            "data with other split ratios."
+            "data with other split ratios, or give a built-in set other counts."
         )

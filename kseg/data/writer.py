@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from kseg.data.hdf5 import FORMAT, INDEX, array_bytes
+from kseg.data.source import open_data
 
 
 def _is_ours(path):
@@ -157,7 +158,7 @@ def save(data, path, *, overwrite=False):
     """Write any open data set, such as a built-in one, to a file of the schema, case by case.
 
     Args:
-        data: a data set, see `kseg.data.open_data`.
+        data: an open data set, or what `kseg.data.open_data` takes.
         path: the file; must not exist unless `overwrite`.
         overwrite: replace an existing data file.
 
@@ -176,7 +177,7 @@ def save(data, path, *, overwrite=False):
         ...     data.sizes
         {'train': 4, 'validation': 1, 'test': 1}
     """
-    path = Path(path)
+    data, path = open_data(data), Path(path)
     with Writer(path, overwrite=overwrite, **data.attributes()) as writer:
         for split, rows in data.sizes.items():
             index = data.index(split) if rows else {"case": np.array([])}

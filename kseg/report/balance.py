@@ -71,6 +71,9 @@ def plot_balance(runs, title):
         right = losses.twinx()
         right.plot(run.curves["accuracy_iteration"], run.curves["accuracy"], color="black")
         right.set(ylim=ACCURACY_LIMITS, ylabel="validation accuracy")
+        if run.curves["accuracy"][-1] < ACCURACY_LIMITS[0]:
+            text = f"accuracy ends at {run.curves['accuracy'][-1]:.2f}, below this axis"
+            losses.text(0.98, 0.02, text, transform=losses.transAxes, ha="right", va="bottom")
         norms.set(ylim=NORM_LIMITS, ylabel="global gradient norm")
         norms.set_title(f"trained with {run.condition.loss}")
         losses.set(ylim=LOSS_LIMITS, ylabel="loss", xlabel="iteration")

@@ -101,15 +101,30 @@ def _execute_sweep(config, console):
         with _progress(console) as bar:
             done = config.iterations * (len(runs) - len(missing))
             task = bar.add_task("training", total=config.iterations * len(runs), completed=done)
-            result = sweep(config, store, lambda count: bar.update(task, completed=count))
+            result = sweep(config, store, _teller(console, bar, task, config.iterations * len(runs)))
         write_csv(folder / "results.csv", toy_page.results(result))
         folder.save(runs=len(result.rows), converged=sum(values["converged"] for values in result.rows))
         if not result.complete:
+            console.print(f"{len(store.complete())} of {len(runs)} runs are kept; a group is kept when it is done.")
             _go_on(console, folder.path)
             raise KeyboardInterrupt
         _write(result, folder, console)
     _show(result, folder.path, console)
     return result
+
+
+def _teller(console, bar, task, total):
+    """What to call with the iterations done: moves the bar or, where there is none, prints a line each tenth."""
+    began, told = time.monotonic(), [0]
+
+    def tell(done):
+        bar.update(task, completed=done)
+        if not console.is_terminal and done * 10 // total > told[0]:
+            told[0] = done * 10 // total
+            seconds = time.monotonic() - began
+            console.print(f"{done / total:.0%} done after {seconds / 60:.1f} minutes", highlight=False)
+
+    return tell
 
 
 def _write(result, folder, console):

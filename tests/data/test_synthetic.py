@@ -491,3 +491,15 @@ def test_even_numbers_fill_the_interval(rows):
     drawn = np.sort([fields.even(np.random.default_rng(4), i) for i in range(rows)])
     gaps = np.diff([*drawn, drawn[0] + 1])
     assert gaps.max() < 3 / rows and gaps.min() > 0.3 / rows
+
+
+@pytest.mark.parametrize("name", ["kandinsky(size=32", "kandinsky(size=32) x", "kandinsky(size=32, size=64)"])
+def test_a_misspelt_option_list_says_how_to_write_it(name):
+    with pytest.raises(ValueError, match=r"cannot be read. Expected kandinsky\(option=value"):
+        open_data(name)
+
+
+def test_save_takes_a_name(tmp_path):
+    save("kandinsky(counts=(2, 1, 1), size=32)", tmp_path / "figures.h5")
+    with open_data(tmp_path / "figures.h5") as data:
+        assert data.sizes == {"train": 2, "validation": 1, "test": 1}
