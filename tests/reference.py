@@ -52,9 +52,7 @@ def loss(
     batch, classes = y.shape[0], y.shape[-1]
     y, p = y.reshape(batch, -1, classes), p.reshape(batch, -1, classes)
     valid = np.ones(y.shape[:2]) if valid is None else np.reshape(np.asarray(valid, np.float64), y.shape[:2])
-    weight = (
-        np.ones(y.shape[:2]) if weight is None else np.reshape(np.asarray(weight, np.float64), y.shape[:2])
-    )
+    weight = np.ones(y.shape[:2]) if weight is None else np.reshape(np.asarray(weight, np.float64), y.shape[:2])
     arguments = (y, p, valid, weight, class_weights, per_image)
     if name in reference_regions.NAMES:
         return reference_regions.loss(name, *arguments, **options)

@@ -30,10 +30,7 @@ def test_an_unknown_name_gives_the_value_the_choices_and_the_nearest(fruits):
     for ask in (fruits.get, fruits.facts):
         with pytest.raises(ValueError) as caught:
             ask("appel")
-        assert (
-            str(caught.value)
-            == "fruit 'appel' is not known. Expected one of: apple, pear. Did you mean 'apple'?"
-        )
+        assert str(caught.value) == "fruit 'appel' is not known. Expected one of: apple, pear. Did you mean 'apple'?"
 
 
 def test_a_name_far_from_all_gives_no_hint(fruits):

@@ -1,5 +1,7 @@
 """Lovasz losses: the IoU itself, extended from hard masks to scores."""
 
+import math
+
 import tensorflow as tf
 
 from kseg import ops
@@ -57,7 +59,7 @@ class Lovasz(OverlapLoss):
         """`[G]`, with the memory of one class and image at a time."""
         rows = Rows(pixels, self._weight(pixels), self._first(pixels.classes), self.options["per_image"])
         slope = lovasz_slope(rows, *rows.shape, pixels.dtype)
-        after = pixels.after(tf.reduce_sum(slope[:1, :1]) >= 0)
+        after = pixels.after(tf.not_equal(tf.reduce_sum(slope[:1, :1]), pixels.dtype.min))  # true, but who knows
         errors = self._errors_and_labels(after)[0][rows.first :]
         slope = tf.reshape(slope, [tf.shape(errors)[0], rows.images, rows.shape[1]])
         # The mean over classes first: the sum over pixels then goes over one number each.
@@ -99,7 +101,9 @@ class Rows:
     def __init__(self, pixels, weight, first, per_image):
         self._pixels, self.first, self._space = pixels, first, len(pixels.shape) - 1
         self.images = pixels.shape[0] if per_image else 1
-        size = tf.reduce_prod(pixels.shape[:-1]) // tf.maximum(self.images, 1)
+        sizes = pixels.shape[1:-1] if per_image else pixels.shape[:-1]
+        # As a number where it is known: short rows are then not padded to a whole stretch.
+        size = tf.reduce_prod(sizes) if any(map(tf.is_tensor, sizes)) else math.prod(sizes)
         self.shape = (pixels.classes - first) * self.images, size
         self._lie = lambda part: tf.reshape(part, [self.images, size, *part.shape[self._space :]])
         self._scores, *self._source = (self._lie(part) for part in (pixels.scores, *tf.nest.flatten(pixels.source)))

@@ -12,7 +12,7 @@ from kseg.studies.toy_runs import LEARNING_RATE, LOSS_NAMES
 
 # Columns of figures and tables, in the order of the document, then what it left out.
 LOSS_ORDER = ("cce", "dicefg", "dice", "dicefg_square", "dice_square")
-START, EARLY, END_SHARE = 10, 1000, 0.1
+START, EARLY, END_SHARE, LAST = 10, 1000, 0.1, 10
 
 
 def converged(accuracy, threshold):
@@ -41,11 +41,11 @@ def row(condition, curves):
 
         - `name`, `foreground` (percent), `iterations` done, `complete`;
         - `accuracy` and `best_accuracy` on the validation images, `to_99`: iterations until 0.99 (nan: never),
-          `converged`;
+          `converged`; `late_accuracy`, the mean of the last 10 checks, of which a single one is noisy with BN;
         - `largest_<loss>_loss`, `largest_<loss>_grad`: true maxima, not smoothed; infinite where a curve is not finite;
         - `end_<loss>_grad`: mean over the last tenth of the iterations;
         - `start_cce_loss`, `start_cce_grad`: mean over the first 10 iterations; `early_cce_loss`, `early_cce_grad`:
-          largest value within the first 1000 of the curve, smoothed over 11 iterations.
+          largest value within the first 1000 of the curve, smoothed over 11 iterations; infinite if not finite.
     """
     at, accuracy = np.asarray(curves["accuracy_iteration"]), np.asarray(curves["accuracy"])
     iterations = int(at[-1]) + 1
@@ -53,7 +53,7 @@ def row(condition, curves):
     values = {
         "name": condition.name, **asdict(condition), "foreground": condition.foreground, "iterations": iterations,
         "complete": bool(curves["complete"]), "accuracy": float(accuracy[-1]), "best_accuracy": float(accuracy.max()),
-        "to_99": float(enough[0]) if len(enough) else math.nan,
+        "late_accuracy": float(accuracy[-LAST:].mean()), "to_99": float(enough[0]) if len(enough) else math.nan,
         "converged": converged(float(accuracy[-1]), condition.threshold),
     }  # fmt: skip
     x = np.asarray(curves["iteration"])
@@ -67,7 +67,8 @@ def row(condition, curves):
     for kind in ("loss", "grad"):
         curve = np.asarray(curves[f"cce_{kind}"], np.float64)
         values[f"start_cce_{kind}"] = float(curve[x < START].mean())
-        values[f"early_cce_{kind}"] = float(smooth_curve(x, curve, LOSS_WINDOW)[x < EARLY].max())
+        early = smooth_curve(x, curve, LOSS_WINDOW)[x < EARLY]
+        values[f"early_cce_{kind}"] = float(early.max()) if np.isfinite(early).all() else math.inf
     return values
 
 

@@ -52,7 +52,7 @@ def pick(rows, **where):
     return {v["seed"]: v for v in sorted(found, key=lambda v: v["seed"])}
 
 
-def gather(text, measured, rows, fixed, varied, holds, value):
+def gather(text, measured, rows, fixed, varied, holds, value, only=None):
     """A Part about single runs, or pairs of runs of one seed.
 
     Args:
@@ -60,6 +60,7 @@ def gather(text, measured, rows, fixed, varied, holds, value):
         fixed: list of conditions all cells share: one dict, or one for each run of a pair.
         varied: list of dicts, the `where` of each cell.
         holds, value: functions of the runs of one seed: whether the claim holds, and the number to report.
+        only: whether the claim is about these runs at all; all are if not given.
     """
     cells, needs = [], []
     for where in varied:
@@ -68,6 +69,7 @@ def gather(text, measured, rows, fixed, varied, holds, value):
         runs = [[found[seed] for found in each] for seed in seeds]
         if len(seeds) < SEEDS:
             needs.append(shortage(fixed, where, len(seeds)))
+        runs = [run for run in runs if only is None or only(*run)]
         at = {"norm": where["norm"]} if "norm" in where else {}
         held = tuple(bool(holds(*run, **at)) for run in runs)
         cells.append(Cell(where, held, tuple(float(value(*run, **at)) for run in runs)))
@@ -110,7 +112,7 @@ def decide(part):
         return f"not decided: needs {part.needs[0]}{more}", ""
     outcomes = [held for cell in part.cells for held in cell.held]
     if not outcomes:
-        return "not decided: needs a difference to explain", "no condition shows one"
+        return "not decided: needs a case to judge", "no condition shows one"
     if all(outcomes) or not any(outcomes):
         values = [value for cell in part.cells for value in cell.values]
         verdict = "supported" if all(outcomes) else "not supported"

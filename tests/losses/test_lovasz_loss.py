@@ -127,3 +127,18 @@ def test_soft_labels_are_shares_of_pixels():
 def test_classes_are_present_or_all():
     with pytest.raises(ValueError, match="classes='absent' does not fit loss 'lovasz'.*'present', 'all'"):
         L.Lovasz(classes="absent")
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+def test_a_negative_weight_is_a_number_like_others(per_image):
+    rng = np.random.default_rng(0)
+    ids, logits, weight = rng.integers(0, 3, (2, 5, 6)), rng.normal(size=(2, 5, 6, 3)), np.ones((2, 5, 6))
+    ids[0, 0, 0], weight[0, 0, 0] = 0, -0.5
+    loss = L.get("lovasz", from_logits=True, per_image=per_image)
+    tensor = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(tensor)
+        value = loss(ids, tensor, weight)
+    expected = reference.loss("lovasz", reference.one_hot(ids, 3), logits, weight=weight, per_image=per_image)
+    assert float(value) == pytest.approx(expected, rel=1e-10)
+    assert np.abs(tape.gradient(value, tensor)).max() > 1e-3

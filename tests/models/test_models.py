@@ -102,15 +102,11 @@ def test_padding_is_cropped_where_it_was_added():
 
 def test_bn_replaces_the_bias_and_stands_before_the_relu():
     model = unet((8, 8, 1), 2, filters=1, depth=1, bn=True)
-    convolutions = [
-        layer for layer in model.layers if isinstance(layer, (layers.Conv2D, layers.Conv2DTranspose))
-    ]
+    convolutions = [layer for layer in model.layers if isinstance(layer, (layers.Conv2D, layers.Conv2DTranspose))]
     assert [layer.use_bias for layer in convolutions] == [False] * (len(convolutions) - 1) + [True]
     assert count(model, layers.BatchNormalization) == count(model, layers.ReLU) == len(convolutions) - 1
     kinds = [type(layer) for layer in model.layers]
-    assert all(
-        kinds[i + 1] is layers.ReLU for i, kind in enumerate(kinds) if kind is layers.BatchNormalization
-    )
+    assert all(kinds[i + 1] is layers.ReLU for i, kind in enumerate(kinds) if kind is layers.BatchNormalization)
     assert count(unet((8, 8, 1), 2, filters=1, depth=1), layers.BatchNormalization) == 0
 
 
