@@ -14,10 +14,10 @@ and l_D = 2 I / D the Dice coefficient: a score, 1 where P = G, of which 1 - l_D
 
 ## All numbers
 
-`document` is what is printed there, `correct` what kseg computes, `difference` the first minus the second. A number
-agrees if the correct one, rounded to the digits that are printed, is the printed one; the program decides. Where it
-does not, the verdict names the erratum (next table). `item` is the entry in kseg's requirements. Arrays are rows of
-the image.
+`document` is what is printed there (with a star, what a formula or a sentence of it comes to), `correct` what kseg
+computes, `difference` the first minus the second. A number agrees if the correct one, rounded to the digits that are
+printed, is the printed one; the program decides. Where it does not, the verdict names the erratum (next table). `item`
+is the entry in kseg's requirements. Arrays are rows of the image.
 
 {rows}
 
@@ -113,6 +113,8 @@ def summary(result):
         f"{sum(counts.values())} quantities: {counts['agrees']} agree with the document, {counts['erratum']} are its "
         f"errata, {counts['not printed']} are not printed there."
     )
+    starred = sum(row.formula for row in result.rows)
+    text += f" {starred} are not numbers of the document but what its formulas and sentences come to (starred)."
     return text + (f" {counts['differs']} differ without a known erratum." if counts["differs"] else "")
 
 

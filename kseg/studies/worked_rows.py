@@ -97,7 +97,7 @@ def _dice():
     as_matrices = f"{2 * np.abs(P @ G).sum():.2f}"
     return [
         Row("S2.10", "2 ‖P·G‖₁, products of elements", "4.26", 2 * product),
-        Row("S2.10", "2 ‖P·G‖₁, if it were a product of matrices", as_matrices, 2 * product, "E2.5"),
+        Row("S2.10", "2 ‖P·G‖₁, if it were a product of matrices", as_matrices, 2 * product, "E2.5", formula=True),
         Row("S2.10", "I = ‖P·G‖₁", "2.13", product),
         Row("S2.10", "‖P‖²", "2.6651", squares, "E2.2"),
         Row("S2.10", "‖G‖²", "3", (G**2).sum()),
@@ -123,7 +123,7 @@ def _slopes():
         Row("S2.10", "first term of dl_D/dp22, 2 / D", "0.353", 2 / size, "E2.2"),
         Row("S2.10", "second term of dl_D/dp22, 4 p22 I / D²", "0.25", 4 * mine * both / size**2),
         Row("S2.10", "dl_D/dp22", "0.103", gradient[P22]),
-        Row("S2.10", "label of p32 in dl_D/dp32 (the document names g23)", str(G[P23]), G[P32], "E2.3"),
+        Row("S2.10", "label of p32 in dl_D/dp32 (the document names g23)", str(G[P23]), G[P32], "E2.3", formula=True),
         Row("S2.10", "first term of dl_D/dp32", "0", 2 * G[P32] / size),
         Row("S2.10", "dl_D/dp32", "-0.0159", gradient[P32], "E2.2"),
         Row("S2.9", "dl_D/dP, all of it", "", gradient),
@@ -146,8 +146,8 @@ def _sizes():
     return [
         Row("S2.12", "dl_D/dp at P = 0, one pixel in the class", "1", one, "E2.4"),
         Row("S2.12", "dl_D/dp at P = 0, three pixels in the class", "", three),
-        Row("S2.12", "dl_D/dp at P = 0, all nm = 9 pixels in the class", "1/9", nine, "E2.4"),
-        Row("S2.12", "power of the class size in dl_D/dp at P = 0", "1", power, "E2.4"),
+        Row("S2.12", "dl_D/dp at P = 0, all nm = 9 pixels in the class", "1/9", nine, "E2.4", formula=True),
+        Row("S2.12", "power of the class size in dl_D/dp at P = 0", "1", power, "E2.4", formula=True),
         Row("S2.12", "dl_D/dp at P = 0 where the label is 0", "0", dice_gradient(G, 0 * P)[0, 0]),
     ]
 
@@ -192,11 +192,18 @@ def _cross_entropy():
     return [
         Row("S2.16", "l_CE, the sum over the image", "", total),
         Row("S2.16", "l_CE, the mean over the image", "", losses.bce(G[None], P[None, ..., None])[0]),
-        Row("S2.16", "dl_CE/dp32 (by the third line)", f"{third[P32]:.4f}", slopes[P32], "E2.6"),
-        Row("S2.16", "dl_CE/dp32 (by the last line)", f"{last[P32]:.4f}", slopes[P32]),
-        Row("S2.16", "dl_CE/dp22 (by the last line)", f"{last[P22]:.4f}", slopes[P22]),
+        Row("S2.16", "dl_CE/dp32 (by the third line)", f"{third[P32]:.4f}", slopes[P32], "E2.6", formula=True),
+        Row("S2.16", "dl_CE/dp32 (by the last line)", f"{last[P32]:.4f}", slopes[P32], formula=True),
+        Row("S2.16", "dl_CE/dp22 (by the last line)", f"{last[P22]:.4f}", slopes[P22], formula=True),
         Row("S2.16", "dl_CE/dP, all of it", "", slopes),
-        Row("S2.17", "weighted cross-entropy, w = 1 (by the formula)", f"{as_printed:.4f}", plain_weight, "E2.7"),
+        Row(
+            "S2.17",
+            "weighted cross-entropy, w = 1 (by the formula)",
+            f"{as_printed:.4f}",
+            plain_weight,
+            "E2.7",
+            formula=True,
+        ),
         Row("S2.17", "what w = 2 at p21 adds, -log(1 - p21)", "", more),
         Row("S2.17", "U-Net's weight of the pixel between two objects", "", gap),
     ]

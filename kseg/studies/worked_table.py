@@ -20,6 +20,7 @@ class Row:
     - `quantity`: what it is.
     - `printed`: as in the document: "0.752", "99 %", "sqrt(297)", "1/9", "[[0, 1], [1, 0]]"; "" if it prints none.
     - `correct`: the right value, a number or an array.
+    - `formula`: `printed` is what a formula or a sentence of the document comes to; the number itself is not there.
     - `erratum`: the erratum that explains a difference ("E2.2"), "" where none is known.
     """
 
@@ -28,6 +29,7 @@ class Row:
     printed: str
     correct: Any
     erratum: str = ""
+    formula: bool = False
 
     @property
     def verdict(self):
@@ -49,8 +51,8 @@ class Row:
         """The row as {column: text}."""
         difference = "" if math.isnan(self.difference) else plain(self.difference)
         return {
-            "item": self.item, "quantity": self.quantity, "document": self.printed, "correct": plain(self.correct),
-            "difference": difference, "verdict": self.verdict,
+            "item": self.item, "quantity": self.quantity, "document": self.printed + " *" * self.formula,
+            "correct": plain(self.correct), "difference": difference, "verdict": self.verdict,
         }  # fmt: skip
 
 

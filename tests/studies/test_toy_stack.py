@@ -67,7 +67,7 @@ def singles():
 def test_trajectories_in_float32(singles):
     runs, seen, stack = singles
     assert seen == [1, 251, 501]
-    for run, curves in list(zip(runs, stack, strict=True))[::2]:
+    for run, curves in list(zip(runs, stack, strict=True))[:2]:
         alone = toy_alone.train(run, iterations=501)
         assert curves["cce_loss"].dtype == np.float32
         assert worst(_first(curves, 200), _first(alone, 200)) <= 1e-5, run.name
