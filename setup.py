@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "kseg/__init__.py").read_text()).group(1)
 
-TEST = ["pytest>=8", "scikit-learn>=1.7", "hypothesis>=6.100", "PyYAML>=6"]
+TEST = ["pytest>=8", "pytest-xdist>=3.6", "scikit-learn>=1.7", "hypothesis>=6.100", "PyYAML>=6"]
 
 setup(
     name="kseg",

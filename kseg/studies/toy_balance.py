@@ -94,14 +94,15 @@ def _execute_sweep(config, console):
     missing = [each for each in runs if not record or each.name not in store.complete()]
     size = expected_bytes(len(runs), config.iterations, config.log_every)
     _check_space(config, 2 * expected_bytes(len(missing), config.iterations, config.log_every))
-    folder = _Resumed(config, record) if record else RunFolder(config, devices=environment(), files=KEPT)
+    reopened = record and RunFolder.reopen(config.output, record)
+    folder = reopened or RunFolder(config, devices=environment(), files=KEPT)
     store = store or CurveFile(folder / "curves.h5")
     console.print(report.fields_table(_plan(config, folder, runs, missing, size)))
     with folder.running():
         with _progress(console) as bar:
             done = config.iterations * (len(runs) - len(missing))
             task = bar.add_task("training", total=config.iterations * len(runs), completed=done)
-            result = sweep(config, store, _teller(console, bar, task, config.iterations * len(runs)))
+            result = sweep(config, store, _teller(console, bar, task, done, config.iterations * len(runs)))
         write_csv(folder / "results.csv", toy_page.results(result))
         folder.save(runs=len(result.rows), converged=sum(values["converged"] for values in result.rows))
         if not result.complete:
@@ -113,16 +114,17 @@ def _execute_sweep(config, console):
     return result
 
 
-def _teller(console, bar, task, total):
+def _teller(console, bar, task, before, total):
     """What to call with the iterations done: moves the bar or, where there is none, prints a line each tenth."""
-    began, told = time.monotonic(), [0]
+    began, told = time.monotonic(), [before * 10 // total]
 
     def tell(done):
         bar.update(task, completed=done)
         if not console.is_terminal and done * 10 // total > told[0]:
             told[0] = done * 10 // total
-            seconds = time.monotonic() - began
-            console.print(f"{done / total:.0%} done after {seconds / 60:.1f} minutes", highlight=False)
+            minutes = (time.monotonic() - began) / 60
+            left = minutes * (total - done) / (done - before)
+            console.print(f"{done / total:.0%} done after {minutes:.1f} minutes, {left:.1f} left", highlight=False)
 
     return tell
 
@@ -188,12 +190,3 @@ def _check_space(config, wanted):
             f"{free / 1e6:.0f} MB are free in {folder}. Expected {wanted / 1e6:.0f} MB for the curves; choose another "
             "--output or a larger --log-every."
         )
-
-
-class _Resumed(RunFolder):
-    """The folder of a run that goes on: claimed already, its record kept."""
-
-    def __init__(self, config, record):
-        self.path, self._replaced, self.record = config.output, None, record
-        self._began = time.monotonic()
-        self.save(status="running", resumed=record.get("resumed", 0) + 1)

@@ -73,8 +73,8 @@ def draw(result, folder, progress=None):
         "converged: final accuracy half way or more from the majority vote to perfect, and at least 0.97",
     )  # fmt: skip
     report.save_small(overview, folder / "toy_overview.png")
-    todo = groups(result)
-    for done, (name, conditions) in enumerate(todo.items(), 1):
+    found = groups(result)
+    for done, (name, conditions) in enumerate(found.items(), 1):
         runs = [result.run(condition) for condition in conditions]
         report.save_figure(report.plot_balance(runs, title(conditions[0])), folder / "figures" / name, dpi=70)
         if shown(conditions[0]):
@@ -82,7 +82,7 @@ def draw(result, folder, progress=None):
             path = folder / f"toy_document{shown(conditions[0])}.png"
             report.save_small(report.plot_balance(published, title(conditions[0])), path)
         if progress:
-            progress(done, len(todo))
+            progress(done, len(found))
 
 
 def iterations(result):

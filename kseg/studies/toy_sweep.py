@@ -137,10 +137,10 @@ def sweep(config, store=None, progress=None):
     """
     store = _Memory() if store is None else store
     runs, finished = conditions(config), store.complete()
-    todo = [run for run in runs if run.name not in finished]
-    done = (len(runs) - len(todo)) * config.iterations
+    missing = [run for run in runs if run.name not in finished]
+    done = (len(runs) - len(missing)) * config.iterations
     try:
-        for stack in stacks(todo):
+        for stack in stacks(missing):
             advance = progress and partial(_advance, progress, done, len(stack))
             curves = toy_stack.train(stack, iterations=config.iterations, log_every=config.log_every, progress=advance)
             store.update(dict(zip(stack, curves, strict=True)))

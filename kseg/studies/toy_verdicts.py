@@ -1,5 +1,6 @@
 """From runs to a verdict: a claim holds in a run or not, and that hangs on nothing, on a condition, or on the seed."""
 
+import re
 from dataclasses import dataclass, field
 from itertools import combinations, product
 
@@ -184,7 +185,8 @@ def _together(verdicts):
         return undecided[0]
     if len(set(verdicts)) == 1:
         return verdicts[0]
-    reasons = dict.fromkeys(v.removeprefix("depends on ") for v in verdicts if v.startswith("depends on"))
+    reasons = [v.removeprefix("depends on ") for v in verdicts if v.startswith("depends on")]
+    words = list(dict.fromkeys(word for reason in reasons for word in re.split(", | and ", reason)))
     if {"supported", "not supported"} <= set(verdicts):
-        reasons |= {"the part of the claim": None}
-    return f"depends on {'; '.join(reasons)}"
+        words.append("the part of the claim")
+    return f"depends on {enumeration(sorted(words, key='the seed'.__eq__))}"

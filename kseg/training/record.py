@@ -58,6 +58,15 @@ class RunFolder:
         self._began = time.monotonic()
         self.save()
 
+    @classmethod
+    def reopen(cls, path, record):
+        """The folder of a run that goes on, whose `record` was read from it."""
+        folder = cls.__new__(cls)
+        folder.path, folder._replaced, folder.record = path, None, record
+        folder._began = time.monotonic()
+        folder.save(status="running", resumed=record.get("resumed", 0) + 1)
+        return folder
+
     def __truediv__(self, name):
         return self.path / name
 
