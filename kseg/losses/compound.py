@@ -61,11 +61,11 @@ class _Sided(PixelLoss):
     def weighted(self, pixels):
         if not pixels.softmax:
             return super().weighted(pixels)
-        beta, first, weights = self.options["beta"], pixels.first, self._class_weights(pixels)
+        beta, lanes, weights = self.options["beta"], pixels.lanes, self._class_weights(pixels)
         weights = tf.ones([pixels.classes], pixels.dtype) if weights is None else weights
-        weights = (weights / tf.reduce_sum(weights))[:, None]
-        hit, miss = beta * weights * first.y, (1.0 - beta) * weights * (1.0 - first.y)
-        return softmax_against_rest(first.logits, hit, miss), None
+        weights = weights / tf.reduce_sum(weights)
+        hit, miss = beta * weights * lanes.y, (1.0 - beta) * weights * (1.0 - lanes.y)
+        return softmax_against_rest(lanes.logits, hit, miss), None
 
 
 @register("combo", category="compound", source="Taghanaki et al. 2019")
@@ -121,10 +121,10 @@ class _Focal(PixelLoss):
             sides = ((1.0 - lanes.y) * -lanes.log_q, lanes.p), (terms, lanes.q)
         else:
             sizes = [1, pixels.classes - 1]
-            sides = zip(tf.split(terms, sizes, lanes.axis), tf.split(lanes.q, sizes, lanes.axis), strict=True)
+            sides = zip(tf.split(terms, sizes, 1), tf.split(lanes.q, sizes, 1), strict=True)
         kinds = zip(sides, self._shares, self._powers, strict=True)
         parts = [share * term * focal_factor(q, power) for (term, q), share, power in kinds]
-        return parts[0] + parts[1] if pixels.classes == 1 else tf.concat(parts, axis=lanes.axis)
+        return parts[0] + parts[1] if pixels.classes == 1 else tf.concat(parts, axis=1)
 
 
 @register("unified_focal", category="compound", source="Yeung et al. 2022")

@@ -26,11 +26,10 @@ class PixelLoss(SegmentationLoss):
     def values(self, pixels):
         loss, class_weight = self.weighted(pixels)
         counted = product(class_weight if self.normalised else None, pixels.flat(pixels.valid))
-        factor, axis = product(pixels.flat(pixels.valid), pixels.flat(pixels.weight)), None
-        if loss.shape.rank == 2:  # channels are summed together with the pixels, in one pass
-            axis = pixels.lanes.axis
-            factor = None if factor is None else tf.expand_dims(factor, axis)
-        mean = tf.math.divide_no_nan(pixels.image_sums(product(loss, factor), axis), self._divisor(counted, pixels))
+        factor = product(pixels.flat(pixels.valid), pixels.flat(pixels.weight))
+        if loss.shape.rank == 2 and factor is not None:  # channels are summed together with the pixels, in one pass
+            factor = factor[:, None]
+        mean = tf.math.divide_no_nan(pixels.image_sums(product(loss, factor)), self._divisor(counted, pixels))
         return mean if pixels.image_weight is None else pixels.image_weight * mean
 
     def weighted(self, pixels):
@@ -41,15 +40,14 @@ class PixelLoss(SegmentationLoss):
         terms, weights, lanes = self.terms(pixels), self._class_weights(pixels), pixels.lanes
         if self.selects(pixels):
             if weights is None:
-                return tf.reduce_sum(terms, axis=lanes.axis), None
-            weights = lanes.across(weights)
-            return tf.reduce_sum(weights * terms, axis=lanes.axis), tf.reduce_sum(weights * lanes.y, axis=lanes.axis)
+                return tf.reduce_sum(terms, axis=1), None
+            return tf.reduce_sum(weights * terms, axis=1), tf.reduce_sum(weights * lanes.y, axis=1)
         if weights is None:
             return terms / pixels.classes, None
         if pixels.classes == 1:
             weight = weights[0] + (weights[1] - weights[0]) * pixels.flat(lanes.y)
             return weight * pixels.flat(terms), weight
-        return lanes.across(weights / tf.reduce_sum(weights)) * terms, None
+        return weights / tf.reduce_sum(weights) * terms, None
 
     def _class_weights(self, pixels):
         return class_weights(self.options["class_weights"], max(pixels.classes, 2), pixels.dtype)
@@ -110,6 +108,7 @@ class CCE(PixelLoss):
     """
 
     heads = ("softmax",)
+    stored = False
 
     def terms(self, pixels):
         return cross_entropy(pixels.lanes.y, pixels.lanes.log_p)
@@ -117,10 +116,10 @@ class CCE(PixelLoss):
     def weighted(self, pixels):
         if not pixels.softmax:
             return super().weighted(pixels)
-        first, weights = pixels.first, self._class_weights(pixels)
-        factor = 1.0 if weights is None else weights[:, None]
-        mass = first.mass(weights)
-        loss = ops.softmax_cross_entropy(first.logits, factor * first.unmarked, mass, made=pixels.sparse)
+        lanes, weights = pixels.lanes, self._class_weights(pixels)
+        factor = 1.0 if weights is None else weights
+        mass = lanes.mass(weights)
+        loss = ops.softmax_cross_entropy(lanes.logits, factor * lanes.unmarked, mass, stored=self.stored)
         return loss, None if weights is None else mass
 
 
@@ -232,10 +231,8 @@ class Focal(PixelLoss):
         if pixels.head == "softmax":
             terms = focal_factor(lanes.q, gamma) * cross_entropy(lanes.y, lanes.log_p)
             alpha = self._softmax_alpha(pixels)
-            return terms if alpha is None else lanes.across(alpha) * terms
+            return terms if alpha is None else alpha * terms
         alpha = self._sigmoid_alpha(pixels)
-        if alpha is not None and alpha.shape.rank:
-            alpha = lanes.across(alpha)
         positive, negative = (1.0, 1.0) if alpha is None else (alpha, 1.0 - alpha)
         if self.options["from_logits"]:
             return ops.sigmoid_focal(lanes.logits, lanes.y, gamma, positive, negative)
@@ -246,11 +243,10 @@ class Focal(PixelLoss):
     def weighted(self, pixels):
         if not pixels.softmax:
             return super().weighted(pixels)
-        first, weights = pixels.first, self._class_weights(pixels)
+        lanes, weights = pixels.lanes, self._class_weights(pixels)
         alpha = product(self._softmax_alpha(pixels), weights)
-        alpha = 1.0 if alpha is None else alpha[:, None]
-        loss = ops.softmax_focal(first.logits, first.y, self.options["gamma"], alpha)
-        return loss, None if weights is None else first.mass(weights)
+        loss = ops.softmax_focal(lanes.logits, lanes.y, self.options["gamma"], 1.0 if alpha is None else alpha)
+        return loss, None if weights is None else lanes.mass(weights)
 
     def _softmax_alpha(self, pixels):
         alpha = self.options["alpha"]

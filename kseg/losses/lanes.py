@@ -1,4 +1,4 @@
-"""Labels and scores without space, laid out as the maths along pixels runs fastest."""
+"""Labels and scores without space: a row of classes for each pixel."""
 
 from functools import cached_property
 
@@ -10,40 +10,24 @@ CLIP = 1e-7
 
 
 class Lanes:
-    """Labels and scores of `Pixels` as `[K, N]` (axis 0) or `[N, K]` (axis 1), N = B x space.
+    """Labels and scores of `Pixels` as `[N, K]`, N = B x space.
 
-    Softmax and one-hot labels are computed fastest with the classes first (`kseg.ops.softmax`); sigmoid channels do not
-    meet, so that they stay where they are. Each is computed on first use: `y`, `logits`, and p, q = 1 - p and their
-    logarithms.
+    Each is computed on first use: `y`, `logits`, and p, q = 1 - p and their logarithms.
     """
 
-    def __init__(self, pixels, axis):
+    def __init__(self, pixels):
         self._pixels = pixels
-        self.axis = axis
-
-    def _lay(self, tensor):
-        if self.axis == 0:
-            return ops.class_first(tensor)
-        return tf.reshape(tensor, [tf.reduce_prod(tf.shape(tensor)[:-1]), tensor.shape[-1]])
 
     def sums(self, terms, per_image):
         """Sums of terms over the pixels of each image `[B, K]`, or of all images `[1, K]`, on this replica."""
-        shape = self._pixels.shape
-        if self.axis == 0:
-            return ops.group_sums(terms, shape[:-1], per_image)
-        sums = ops.space_sum(tf.reshape(terms, shape))
-        return sums if per_image else tf.reduce_sum(sums, axis=0, keepdims=True)
-
-    def across(self, classes):
-        """A vector `[K]` in the shape that multiplies each class."""
-        return classes[:, None] if self.axis == 0 else classes
+        return ops.group_sums(terms, self._pixels.shape[:-1], per_image)
 
     @cached_property
     def unmarked(self):
         """`y`, except that labels which are none are any number: for terms to which another adds the nan."""
         pixels = self._pixels
         if not pixels.sparse:
-            return pixels.smooth(self._lay(pixels.source))
+            return pixels.smooth(ops.pixel_rows(pixels.source))
         if pixels.classes == 1:
             return self.y
         return pixels.smooth(self._one_hot)
@@ -52,22 +36,22 @@ class Lanes:
     def _one_hot(self):
         pixels = self._pixels
         ids = pixels.flat(pixels.source[0])
-        return tf.cast(ids == tf.range(pixels.classes, dtype=ids.dtype)[:, None], pixels.dtype)
+        return tf.cast(ids[:, None] == tf.range(pixels.classes, dtype=ids.dtype), pixels.dtype)
 
     @cached_property
     def y(self):
         pixels = self._pixels
         if not pixels.sparse or pixels.classes == 1:
             dense = pixels.source if not pixels.sparse else pixels.labels
-            return pixels.smooth(ops.shares_or_nan(self._lay(dense)))  # after the move, which it joins
-        known = pixels.flat(pixels.source[1])
+            return pixels.smooth(ops.shares_or_nan(ops.pixel_rows(dense)))
+        known = pixels.flat(pixels.source[1])[:, None]
         return pixels.smooth(tf.where(known, self._one_hot, tf.constant(float("nan"), pixels.dtype)))
 
     def mass(self, weights=None):
-        """sum_c w_c y_c of each pixel, `[N]`, w `[K]` or all 1; nan where the labels are none. Classes first."""
+        """sum_c w_c y_c of each pixel, `[N]`, w `[K]` or all 1; nan where the labels are none."""
         pixels = self._pixels
         if not pixels.sparse or pixels.smoothed or pixels.classes == 1:
-            return ops.over_classes(self.y if weights is None else self.across(weights) * self.y)
+            return ops.over_classes(self.y if weights is None else weights * self.y)[:, 0]
         ids, known = (pixels.flat(tensor) for tensor in pixels.source)
         own = tf.ones_like(ids, pixels.dtype)
         if weights is not None:
@@ -76,7 +60,7 @@ class Lanes:
 
     @cached_property
     def logits(self):
-        return self._lay(self._pixels.scores)
+        return ops.pixel_rows(self._pixels.scores)
 
     @cached_property
     def _parts(self):
@@ -86,7 +70,7 @@ class Lanes:
             return p, 1.0 - p, log_p, None
         if self._pixels.from_logits:
             return ops.sigmoid_parts(self.logits)
-        p = self._lay(self._pixels.scores)
+        p = ops.pixel_rows(self._pixels.scores)
         clipped = tf.clip_by_value(p, CLIP, 1.0 - CLIP)
         return p, 1.0 - clipped, tf.math.log(clipped), tf.math.log(1.0 - clipped)
 

@@ -47,7 +47,8 @@ class Lovasz(OverlapLoss):
         if per_image or ops.replica_count() == 1:
             loss = self._row_by_row(pixels, weights)
         else:
-            errors, y = (part[self._first(pixels.classes) :] for part in self._errors_and_labels(pixels))
+            first = self._first(pixels.classes)
+            errors, y = (tf.transpose(part)[first:] for part in self._errors_and_labels(pixels))
             weight = self._weight(pixels)
             weight = None if weight is None else tf.broadcast_to(pixels.flat(weight), tf.shape(y))
             loss = self.over_classes(lovasz_extension(errors, y, weight, replicas=True)[None], weights)
@@ -60,17 +61,17 @@ class Lovasz(OverlapLoss):
         rows = Rows(pixels, self._weight(pixels), self._first(pixels.classes), self.options["per_image"])
         slope = lovasz_slope(rows, *rows.shape, pixels.dtype)
         after = pixels.after(tf.not_equal(tf.reduce_sum(slope[:1, :1]), pixels.dtype.min))  # true, but who knows
-        errors = self._errors_and_labels(after)[0][rows.first :]
+        errors = tf.transpose(self._errors_and_labels(after)[0])[rows.first :]
         slope = tf.reshape(slope, [tf.shape(errors)[0], rows.images, rows.shape[1]])
         # The mean over classes first: the sum over pixels then goes over one number each.
         share = tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=1, keepdims=True))
         terms = tf.reshape(errors, tf.shape(slope)) * slope * tf.transpose(share)[..., None]
-        terms = tf.reshape(tf.reduce_sum(terms, axis=0), [1, tf.shape(errors)[1]])
+        terms = tf.reshape(tf.reduce_sum(terms, axis=0), [tf.shape(errors)[1], 1])
         return ops.group_sums(terms, pixels.shape[:-1], self.options["per_image"])[:, 0]
 
     def _errors_and_labels(self, pixels):
-        """Both `[K, N]`."""
-        scores, y = pixels.first, tf.stop_gradient(pixels.first.y)
+        """Both `[N, K]`."""
+        scores, y = pixels.lanes, tf.stop_gradient(pixels.lanes.y)
         if pixels.softmax:
             score = ops.softmax_alone(scores.logits)
         else:
@@ -125,7 +126,7 @@ class Rows:
     def _score(self, scores, c):
         score = tf.gather(scores, c, axis=1)
         if self._pixels.softmax:
-            return 1.0 / ops.over_classes(tf.exp(tf.transpose(scores) - score))
+            return 1.0 / ops.over_classes(tf.exp(scores - score[:, None]))[:, 0]
         if self._pixels.head == "sigmoid" and not self._pixels.from_logits:
             score = tf.clip_by_value(score, CLIP, 1.0 - CLIP)
             return tf.math.log(score) - tf.math.log(1.0 - score)

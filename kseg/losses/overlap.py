@@ -80,11 +80,11 @@ class OverlapLoss(SegmentationLoss):
     def _sums(self, pixels, weight, squared=False):
         """OverlapSums `[G, K]` of the classes that count, over all replicas."""
         per_image = self.options["per_image"]
-        if pixels.softmax:
-            first, flat = pixels.first, pixels.flat(weight)
-            kind = {"shape": pixels.shape[:-1], "per_image": per_image, "squared": squared}
+        if pixels.from_logits:
+            lanes, flat = pixels.lanes, pixels.flat(weight)
+            kind = {"head": pixels.head, "shape": pixels.shape[:-1], "per_image": per_image, "squared": squared}
             truth = pixels.plain_truth(per_image) if weight is None and not squared else None
-            sums = ops.softmax_overlap(first.logits, first.unmarked, flat, marked=first.y, truth=truth, **kind)
+            sums = ops.logit_overlap(lanes.logits, lanes.unmarked, flat, marked=lanes.y, truth=truth, **kind)
             if not per_image:
                 sums = ops.OverlapSums(*ops.replica_sum(tuple(sums)))
         else:
@@ -97,7 +97,7 @@ class OverlapLoss(SegmentationLoss):
         y, p = lanes.unmarked, lanes.p
         parts = [lanes.y * p, tf.square(y) if squared else y, tf.square(p) if squared else p]
         if weight is not None:
-            each = tf.expand_dims(pixels.flat(weight), lanes.axis)
+            each = pixels.flat(weight)[:, None]
             parts = [each * part for part in parts]
         sums = tuple(lanes.sums(part, per_image) for part in parts)
         return ops.OverlapSums(*(sums if per_image else ops.replica_sum(sums)))

@@ -22,8 +22,7 @@ class Pixels:
         y: labels `[B, *S, K]`, one-hot or soft, smoothed if asked for.
         labels: the same before smoothing, which alone tell whether a class is absent.
         p, log_p, log_q (= log(1 - p)): `[B, *S, K]`.
-        first: these without space and with classes first, `[K, N]`: see `Lanes`.
-        lanes: the same, but `[N, K]` where nothing is gained by moving the classes.
+        lanes: these without space, `[N, K]`: see `Lanes`.
 
     Logits are never clipped. Probabilities are clipped to [1e-7, 1 - 1e-7] where a logarithm is taken,
     and nowhere else, as in D1's snippets.
@@ -82,12 +81,8 @@ class Pixels:
         return self.smooth(self.labels)
 
     @cached_property
-    def first(self):
-        return Lanes(self, axis=0)
-
-    @cached_property
     def lanes(self):
-        return self.first if self.softmax or self.sparse else Lanes(self, axis=1)
+        return Lanes(self)
 
     def after(self, done):
         """The same pixels, whose scores are there once `done`, a scalar that is true, is known.
@@ -115,18 +110,13 @@ class Pixels:
         """`[B, *S]` as `[N]`; None stays None."""
         return None if tensor is None else tf.reshape(tensor, [tf.size(tensor)])
 
-    def image_sums(self, terms, axis=None):
-        """`[B]`, the sum over each image of `[N]`, or of `[K, N]` (`axis=0`) or `[N, K]` (`axis=1`).
+    def image_sums(self, terms):
+        """`[B]`, the sum over each image of `[N]` or `[N, K]`.
 
         Lines first: float32 sums of millions of pixels stay exact to about 1e-5.
         """
-        lines = [self.shape[0], tf.reduce_prod(self.shape[1:-2]), self.shape[-2]]
-        if axis == 1:
-            terms = tf.reduce_sum(tf.reshape(terms, [*lines, self.classes]), axis=3)
-            return tf.reduce_sum(tf.reduce_sum(terms, axis=2), axis=1)
-        lines = [self.classes, *lines] if axis == 0 else lines
-        sums = tf.reduce_sum(tf.reduce_sum(tf.reshape(terms, lines), axis=-1), axis=-1)
-        return tf.reduce_sum(sums, axis=0) if axis == 0 else sums
+        terms = tf.reduce_sum(terms, axis=1) if terms.shape.rank == 2 else terms
+        return tf.reduce_sum(tf.reduce_sum(tf.reshape(terms, ops.lines_of(self.shape[:-1])), axis=2), axis=1)
 
     @cached_property
     def p(self):

@@ -11,7 +11,6 @@ from kseg.losses.overlap import Dice, OverlapLoss
 from kseg.ops.confusion import confusion_sums, matthews_score, softmax_confusion
 from kseg.ops.overlap import OverlapSums, safe_ratio, size_weights
 
-FEW = 3  # up to so many classes XLA on a CPU is faster, and needs less memory, with sums over classes written out
 POWERS = {"square": 2.0, "simple": 1.0, "uniform": 0.0}
 
 
@@ -134,11 +133,11 @@ class MCC(OverlapLoss):
 
     def _sums(self, pixels, weight, squared=False):
         kind = {"shape": pixels.shape[:-1], "per_image": self.options["per_image"]}
-        first, flat = pixels.first, pixels.flat(weight)
+        lanes, flat = pixels.lanes, pixels.flat(weight)
         if pixels.softmax:
-            sums = softmax_confusion(first.logits, first.unmarked, flat, counted=first.y, **kind)
+            sums = softmax_confusion(lanes.logits, lanes.unmarked, flat, counted=lanes.y, **kind)
         else:
-            sums = confusion_sums(first.y, *both_probabilities(pixels, self.options["from_logits"]), flat, **kind)
+            sums = confusion_sums(lanes.y, *both_probabilities(pixels, self.options["from_logits"]), flat, **kind)
         return type(sums)(*(part[:, self._first(pixels.classes) :] for part in sums))
 
     def score(self, sums):
@@ -187,7 +186,7 @@ class WassersteinDice(OverlapLoss):
         weights = class_weights(self.options["class_weights"], max(pixels.classes, 2), pixels.dtype)
         if weights is None:
             return weight
-        label = tf.reduce_sum(_both(pixels.y, -1) * weights, axis=-1) / tf.reduce_mean(weights)
+        label = tf.reduce_sum(_both(pixels.y) * weights, axis=-1) / tf.reduce_mean(weights)
         return label if weight is None else label * weight
 
     def _class_weights(self, pixels):
@@ -196,30 +195,23 @@ class WassersteinDice(OverlapLoss):
     def _sums(self, pixels, weight, squared=False):
         """sum a W, sum a and sum W, all `[G, 1]`, in the places of intersection, truth and prediction."""
         p, q = both_probabilities(pixels, self.options["from_logits"])
-        far = self._distance(pixels.first.y, pixels)
-        p = _both(p, 0, q)
-        if len(far) > FEW:
-            apart = tf.reduce_sum(tf.stack(far) * p, axis=0)
-        else:
-            apart = sum(d * share for d, share in zip(far, tf.unstack(p), strict=True))
-        return OverlapSums(*self._totals((far[0] * apart, far[0], apart), pixels, weight))
+        far = self._distance(pixels.lanes.y, pixels)
+        apart, far = tf.reduce_sum(far * _both(p, q), axis=1), far[:, 0]
+        return OverlapSums(*self._totals((far * apart, far, apart), pixels, weight))
 
     def _plain_truth(self, pixels, weight):
-        far = self._distance(ops.class_first(pixels.labels), pixels)
-        return self._totals((far[0],), pixels, weight)[0]
+        far = self._distance(ops.pixel_rows(pixels.labels), pixels)
+        return self._totals((far[:, 0],), pixels, weight)[0]
 
     def _distance(self, y, pixels):
-        """Distance of the label from each class, K times `[N]`, of labels `[K, N]`."""
+        """Distance of the label from each class, `[N, K]`, of labels `[N, K]`."""
         classes = max(pixels.classes, 2)
         rows = self.options["distances"] or [[float(i != j) for j in range(classes)] for i in range(classes)]
         if len(rows) != classes:
             raise ValueError(f"distances={rows} has {len(rows)} rows. Expected {classes}, one per class.")
-        matrix, y = np.array(rows) / np.max(rows), _both(y, 0)
+        matrix, y = np.array(rows) / np.max(rows), _both(y)
         # Not a matrix product: a GPU would round its factors to 10 bits.
-        if classes > FEW:
-            return [tf.reduce_sum(tf.constant(row[:, None], y.dtype) * y, axis=0) for row in matrix]
-        terms = [[float(d) * share for d, share in zip(row, tf.unstack(y), strict=True) if d] for row in matrix]
-        return [sum(row, tf.zeros_like(y[0])) for row in terms]
+        return sum(tf.constant(row, y.dtype) * y[:, c : c + 1] for c, row in enumerate(matrix))
 
     def _totals(self, parts, pixels, weight):
         """Sums `[G, 1]` of terms `[N]`."""
@@ -232,13 +224,13 @@ class WassersteinDice(OverlapLoss):
 
 
 def both_probabilities(pixels, from_logits):
-    """p and 1 - p, `[K, N]`; the latter from the logits where there are any, so that it keeps its digits."""
-    return pixels.first.p, pixels.first.q if from_logits else 1.0 - pixels.first.p
+    """p and 1 - p, `[N, K]`; the latter from the logits where there are any, so that it keeps its digits."""
+    return pixels.lanes.p, pixels.lanes.q if from_logits else 1.0 - pixels.lanes.p
 
 
-def _both(y, axis, rest=None):
+def _both(y, rest=None):
     """Shares of background (`rest`, 1 - y) and foreground from those of one channel; more channels as they are."""
-    return tf.concat([1.0 - y if rest is None else rest, y], axis=axis) if y.shape[axis] == 1 else y
+    return tf.concat([1.0 - y if rest is None else rest, y], axis=-1) if y.shape[-1] == 1 else y
 
 
 generalized_dice = functional(GeneralizedDice)

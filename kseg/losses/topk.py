@@ -35,6 +35,7 @@ class TopKCCE(CCE):
     """
 
     defaults = {"k": 0.1}
+    stored = True
 
     def values(self, pixels):
         per_image = self.options["per_image"]

@@ -25,12 +25,12 @@ from kseg.ops.reduce import (
 from kseg.ops.scores import SigmoidParts, log_one_minus, log_probabilities, probabilities, sigmoid_parts
 from kseg.ops.skeleton import soft_skeleton
 from kseg.ops.softmax import (
-    class_first,
+    logit_overlap,
     over_classes,
+    pixel_rows,
     softmax_alone,
     softmax_cross_entropy,
     softmax_focal,
-    softmax_overlap,
     softmax_parts,
 )
 from kseg.ops.weight_map import unet_weight_map
@@ -41,7 +41,6 @@ __all__ = [
     "are_shares",
     "binary_cross_entropy",
     "boundary_distance",
-    "class_first",
     "cross_entropy",
     "dice_score",
     "distance_transform",
@@ -50,11 +49,13 @@ __all__ = [
     "group_sums",
     "jaccard_score",
     "lines_of",
+    "logit_overlap",
     "log_one_minus",
     "log_probabilities",
     "lovasz_extension",
     "lovasz_gradient",
     "over_classes",
+    "pixel_rows",
     "overlap_sums",
     "probabilities",
     "replica_concat",
@@ -70,7 +71,6 @@ __all__ = [
     "softmax_alone",
     "softmax_cross_entropy",
     "softmax_focal",
-    "softmax_overlap",
     "softmax_parts",
     "space_axes",
     "space_sum",

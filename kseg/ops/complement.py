@@ -11,8 +11,8 @@ def softmax_against_rest(logits, hit, miss):
     Only one class can have p > 1/2, where 1 - p cancels: there it is summed from the other classes.
 
     Args:
-        logits: `[K, N]`, classes first (`kseg.ops.class_first`), K >= 2.
-        hit, miss: weights `[K, N]`, at least 0.
+        logits: `[N, K]`, K >= 2.
+        hit, miss: weights `[N, K]`, at least 0.
 
     Returns:
         `[N]`, at least 0.
@@ -37,6 +37,7 @@ def softmax_against_rest(logits, hit, miss):
         log_q = tf.where(likely, log_rest, tf.math.log1p(-small))
 
         def gradient(upstream):
+            upstream = upstream[:, None]
             # d log(1 - p_c) / d z_k = p_c p_k / (1 - p_c) for k other than c, and -p_c for k = c.
             odds = miss * small / (1.0 - small)
             likeliest = over_classes(tf.where(likely, miss * p, nothing))
@@ -44,6 +45,6 @@ def softmax_against_rest(logits, hit, miss):
             slope = p * over_classes(hit) - hit + of_rest
             return upstream * slope, upstream * (log_partition - shifted), -upstream * log_q
 
-        return over_classes(hit * (log_partition - shifted) - miss * log_q), gradient
+        return over_classes(hit * (log_partition - shifted) - miss * log_q)[:, 0], gradient
 
     return loss(logits, hit, miss)

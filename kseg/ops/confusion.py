@@ -6,7 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from kseg.ops.overlap import safe_ratio
-from kseg.ops.reduce import group_sums, lines_of, replica_sum
+from kseg.ops.reduce import group_sums, lines_of, replica_sum, spread_groups
 from kseg.ops.softmax import over_classes, softmax_parts
 
 
@@ -31,7 +31,7 @@ def confusion_sums(y, p, q, weight=None, *, shape, per_image=False):
     """Soft counts of each class, each summed by itself: differences of large sums would be rounding.
 
     Args:
-        y, p: labels and probabilities `[K, N]`, classes first (`kseg.ops.class_first`), in [0, 1].
+        y, p: labels and probabilities `[N, K]`, in [0, 1].
         q: 1 - p, exact where p is near 1.
         weight: `[N]` or None; a pixel of weight 2 counts as two equal pixels.
         shape: `[B, *S]`, sizes whose product is N.
@@ -42,47 +42,46 @@ def confusion_sums(y, p, q, weight=None, *, shape, per_image=False):
     """
     terms = (y * p, (1.0 - y) * p, y * q, (1.0 - y) * q)
     if weight is not None:
-        terms = tuple(weight * term for term in terms)
+        terms = tuple(weight[:, None] * term for term in terms)
     sums = tuple(group_sums(term, shape, per_image) for term in terms)
     return Confusion(*(sums if per_image else replica_sum(sums)))
 
 
 def softmax_confusion(logits, y, weight=None, *, counted=None, shape, per_image=False):
-    """`confusion_sums` of the softmax of logits `[K, N]`, in two sums of p and with a closed-form gradient.
+    """`confusion_sums` of the softmax of logits `[N, K]`, in two sums of p and with a closed-form gradient.
 
     The errors FP = sum w (1 - y) p and FN = sum w y (1 - p) are summed as they are; TP and TN are what they leave of
     the labels, rounded to 1e-6 of the latter. `counted` are the labels once more, if nan marks those that are none.
     """
     counted = y if counted is None else counted
-    total = partial(group_sums, shape=shape, per_image=per_image)
-    lines = [y.shape[0], *lines_of(shape)]
-
-    def spread(gradient):  # [G, K] -> what multiplies [K, N]
-        if not per_image:
-            return tf.transpose(gradient)
-        return tf.reshape(tf.broadcast_to(tf.transpose(gradient)[..., None, None], lines), tf.shape(y))
+    total, spread = (partial(way, shape=shape, per_image=per_image) for way in (group_sums, spread_groups))
 
     @tf.custom_gradient
     def errors(logits, y, *weights):
         p, _ = softmax_parts(logits)
         parts = ((1.0 - y) * p, y * (1.0 - p))
-        weighted = tuple(weights[0] * part for part in parts) if weights else parts
+        w = weights[0][:, None] if weights else 1.0
+        weighted = tuple(w * part for part in parts) if weights else parts
 
         def gradient(d_fp, d_fn):
             d_fp, d_fn = spread(d_fp), spread(d_fn)
-            w = weights[0] if weights else 1.0
             g = w * (d_fp - (d_fp + d_fn) * y)
             slopes = p * (g - over_classes(p * g)), w * (d_fn - (d_fp + d_fn) * p)
-            return (*slopes, over_classes(d_fp * parts[0] + d_fn * parts[1])) if weights else slopes
+            return (*slopes, over_classes(d_fp * parts[0] + d_fn * parts[1])[:, 0]) if weights else slopes
 
         return tuple(total(part) for part in weighted), gradient
 
     fp, fn = errors(logits, y) if weight is None else errors(logits, y, weight)
     # Labels line by line, where differences of whole weights are exact: a rest of 100 pixels of 10^8 keeps its digits.
-    line = tf.reduce_sum(tf.reshape(counted if weight is None else weight * counted, lines), axis=3)
-    whole = tf.cast(shape[-1], y.dtype) if weight is None else tf.reduce_sum(tf.reshape(weight, lines[1:]), axis=2)
-    parts = (tf.reshape(part, [y.shape[0], lines[1] * lines[2]]) for part in (line, whole - line))
-    truth, rest = (group_sums(part, lines[1:3], per_image) for part in parts)
+    lines, classes = lines_of(shape), y.shape[-1]
+    counted = counted if weight is None else weight[:, None] * counted
+    line = tf.reduce_sum(tf.reshape(counted, [*lines, classes]), axis=2)
+    if weight is None:
+        whole = tf.cast(shape[-1], y.dtype)
+    else:
+        whole = tf.reduce_sum(tf.reshape(weight, lines), axis=2)[..., None]
+    parts = (tf.reshape(part, [lines[0] * lines[1], classes]) for part in (line, whole - line))
+    truth, rest = (group_sums(part, lines[:2], per_image) for part in parts)
     sums = (truth - fn, fp, fn, rest - fp)
     return Confusion(*(sums if per_image else replica_sum(sums)))
 

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from kseg.ops.scores import along_pixels
+
 TINY = 1e-30
 
 
@@ -25,6 +27,7 @@ def focal_factor(q, gamma):
     return tf.pow(tf.maximum(q, TINY), gamma)
 
 
+@along_pixels
 @tf.custom_gradient
 def sigmoid_cross_entropy(logits, y):
     """-(y log p + (1 - y) log(1 - p)), p = sigmoid(logits), exact in the tails; all of one shape.
@@ -57,6 +60,7 @@ def sigmoid_focal(logits, y, gamma, positive=1.0, negative=1.0):
         Same shape as `logits`.
     """
 
+    @along_pixels
     @tf.custom_gradient
     def focal(z, y):
         larger = 1.0 / (1.0 + tf.exp(-tf.abs(z)))

@@ -19,10 +19,10 @@ def lines_of(shape):
 
 
 def group_sums(terms, shape, per_image=False):
-    """Sums of `[K, N]` over the pixels of each image, or of all images.
+    """Sums of `[N, K]` over the pixels of each image, or of all images.
 
     Args:
-        terms: `[K, N]`, classes first.
+        terms: `[N, K]`.
         shape: `[B, *S]`, sizes whose product is N. Sums run over lines, images and the batch in turn, which keeps
             float32 sums of millions of pixels exact to about 1e-5.
         per_image: one sum per image.
@@ -30,9 +30,17 @@ def group_sums(terms, shape, per_image=False):
     Returns:
         `[B, K]` with `per_image`, else `[1, K]`, of this replica.
     """
-    lines = tf.reshape(terms, [terms.shape[0], *lines_of(shape)])
-    sums = tf.reduce_sum(tf.reduce_sum(lines, axis=3), axis=2)
-    return tf.transpose(sums if per_image else tf.reduce_sum(sums, axis=1, keepdims=True))
+    lines = tf.reshape(terms, [*lines_of(shape), terms.shape[-1]])
+    sums = tf.reduce_sum(tf.reduce_sum(lines, axis=2), axis=1)
+    return sums if per_image else tf.reduce_sum(sums, axis=0, keepdims=True)
+
+
+def spread_groups(groups, shape, per_image=False):
+    """What multiplies the terms of `group_sums`, from one number a group and class: `[1, K]`, or `[N, K]` per image."""
+    if not per_image:
+        return groups
+    lines = [*lines_of(shape), groups.shape[-1]]
+    return tf.reshape(tf.broadcast_to(groups[:, None, None], lines), [tf.reduce_prod(lines[:-1]), lines[-1]])
 
 
 def replica_count():

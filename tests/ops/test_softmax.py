@@ -5,19 +5,20 @@ import pytest
 import tensorflow as tf
 
 from kseg import ops
+from kseg.ops.softmax import MANY
 
 SHAPES = {"2-D": (2, 3, 4), "3-D": (2, 2, 3, 2)}
 
 
 def softmax(z):
-    e = np.exp(z - z.max(0))
-    return e / e.sum(0)
+    e = np.exp(z - z.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
 
 
 def draw(shape, classes):
     rng = np.random.default_rng(classes)
     n = int(np.prod(shape))
-    return 2 * rng.normal(size=(classes, n)), rng.dirichlet(np.ones(classes), n).T, rng.uniform(0.5, 2, n)
+    return 2 * rng.normal(size=(n, classes)), rng.dirichlet(np.ones(classes), n), rng.uniform(0.5, 2, n)
 
 
 def slopes(function, *tensors):
@@ -45,13 +46,6 @@ def assert_slopes(value, *tensors, atol=1e-7):
 
 
 @pytest.mark.parametrize("rank", SHAPES)
-def test_class_first_puts_classes_first_and_pixels_in_order(rank):
-    tensor = np.arange(np.prod(SHAPES[rank]) * 3).reshape(*SHAPES[rank], 3)
-    np.testing.assert_array_equal(ops.class_first(tensor), tensor.reshape(-1, 3).T)
-    assert ops.class_first(tf.zeros([0, *SHAPES[rank][1:], 3])).shape == (3, 0)
-
-
-@pytest.mark.parametrize("rank", SHAPES)
 @pytest.mark.parametrize("classes", [2, 5, 40])
 @pytest.mark.parametrize("per_image", [False, True])
 @pytest.mark.parametrize("squared", [False, True])
@@ -60,7 +54,8 @@ def test_overlap_sums_are_those_of_numpy(rank, classes, per_image, squared):
     z, y, w = draw(shape, classes)
     p = softmax(z)
     power = 2 if squared else 1
-    expected = [(w * part).reshape(classes, shape[0], -1).sum(-1).T for part in (y * p, y**power, p**power)]
+    weighted = [w[:, None] * part for part in (y * p, y**power, p**power)]
+    expected = [part.reshape(shape[0], -1, classes).sum(1) for part in weighted]
     if not per_image:
         expected = [part.sum(0, keepdims=True) for part in expected]
     sums = ops.softmax_overlap(z, y, w, shape=shape, per_image=per_image, squared=squared)
@@ -70,8 +65,9 @@ def test_overlap_sums_are_those_of_numpy(rank, classes, per_image, squared):
 
 @pytest.mark.parametrize("per_image", [False, True])
 @pytest.mark.parametrize("squared", [False, True])
-def test_overlap_gradients_equal_differences(per_image, squared):
-    shape, classes = SHAPES["2-D"], 3
+@pytest.mark.parametrize("classes", [3, MANY + 1])
+def test_overlap_gradients_equal_differences(per_image, squared, classes):
+    shape = SHAPES["2-D"]
     tensors = draw(shape, classes)
     up = np.random.default_rng(9).normal(size=(3, shape[0] if per_image else 1, classes))
 
@@ -90,29 +86,34 @@ def test_the_dice_gradient_through_the_softmax_is_that_of_d2():
         tape.watch(z)
         sums = ops.softmax_overlap(z, y, shape=(1, 3, 3), squared=True)
         dice = (2 * sums.intersection / (sums.truth + sums.prediction))[0, 1]
-    p, g = softmax(z.numpy()), y[1]
+    p, g = softmax(z.numpy()).T, y[:, 1]
     overlap, size = (p[1] * g).sum(), (p[1] ** 2).sum() + (g**2).sum()
     d_p = 2 * g / size - 4 * p[1] * overlap / size**2
-    expected = np.stack([-p[0] * p[1] * d_p, p[1] * (1 - p[1]) * d_p])
+    expected = np.stack([-p[0] * p[1] * d_p, p[1] * (1 - p[1]) * d_p], axis=1)
     np.testing.assert_allclose(tape.gradient(dice, z), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("classes", [2, 5, 40])
 def test_cross_entropy_and_its_gradients(classes):
     z, y, w = draw((1, 2, 3), classes)
-    y = w * y  # labels need not add up to 1
-    np.testing.assert_allclose(ops.softmax_cross_entropy(z, y), -(y * np.log(softmax(z))).sum(0), rtol=1e-12)
-    up = np.linspace(-1, 2, z.shape[1])
+    y = w[:, None] * y  # labels need not add up to 1
+    np.testing.assert_allclose(ops.softmax_cross_entropy(z, y), -(y * np.log(softmax(z))).sum(1), rtol=1e-12)
+    up = np.linspace(-1, 2, len(z))
     value = lambda z, y: tf.reduce_sum(up * ops.softmax_cross_entropy(z, y))  # noqa: E731
     assert_slopes(value, z, y)
 
 
-def test_parts_of_softmax_and_sigmoid_and_their_gradients():
-    z, _, _ = draw((1, 2, 3), 4)
+@pytest.mark.parametrize("classes", [4, MANY, 40])
+def test_parts_of_softmax_and_sigmoid_and_their_gradients(classes):
+    z, _, _ = draw((1, 1, 3), classes)
     z[0, 0] = 0.0
     p = softmax(z)
     s = 1 / (1 + np.exp(-z))
-    cases = [(ops.softmax_parts, (p, np.log(p))), (ops.sigmoid_parts, (s, 1 - s, np.log(s), np.log(1 - s)))]
+    cases = [
+        (ops.softmax_parts, (p, np.log(p))),
+        (lambda z: [ops.softmax_alone(z)], (p,)),
+        (ops.sigmoid_parts, (s, 1 - s, np.log(s), np.log(1 - s))),
+    ]
     for parts, expected in cases:
         up = np.random.default_rng(1).normal(size=(len(expected), *z.shape))
         value = lambda z, f=parts, u=up: sum(tf.reduce_sum(a * b) for a, b in zip(u, f(z), strict=True))  # noqa: E731
@@ -132,17 +133,17 @@ def test_parts_of_a_sigmoid_are_exact_in_the_tails():
 def test_sums_of_a_million_pixels_keep_five_digits():
     shape = (1, 1024, 1024)
     rng = np.random.default_rng(0)
-    z = rng.normal(size=(2, 2**20)).astype("float32")
+    z = rng.normal(size=(2**20, 2)).astype("float32")
     y = np.ones_like(z)
     run = tf.function(lambda z, y: tuple(ops.softmax_overlap(z, y, shape=shape)), jit_compile=True)
     for ours in (run(z, y), ops.softmax_overlap(z, y, shape=shape)):
-        np.testing.assert_allclose(ours[2][0], softmax(z.astype("float64")).sum(1), rtol=5e-6)
+        np.testing.assert_allclose(ours[2][0], softmax(z.astype("float64")).sum(0), rtol=5e-6)
 
 
 def test_a_missing_number_of_classes_is_refused():
-    with pytest.raises(ValueError, match="Expected \\[K, N\\] with a known number of classes"):
+    with pytest.raises(ValueError, match="Expected \\[N, K\\] with a known number of classes"):
         tf.function(
-            lambda z: ops.softmax_overlap(z, z, shape=(1, 1, 1)), input_signature=[tf.TensorSpec([None, 1])]
+            lambda z: ops.softmax_overlap(z, z, shape=(1, 1, 1)), input_signature=[tf.TensorSpec([1, None])]
         ).get_concrete_function()
 
 
@@ -162,9 +163,9 @@ def test_sigmoid_focal_and_its_gradients(gamma):
 @pytest.mark.parametrize("gamma", [0, 0.5, 2.0])
 def test_softmax_focal_and_its_gradients(gamma):
     z, y, w = draw((1, 2, 3), 4)
-    alpha = np.array([[0.2], [0.5], [1.5], [0.9]])
+    alpha = np.array([0.2, 0.5, 1.5, 0.9])
     p = softmax(z)
-    expected = -(alpha * y * (1 - p) ** gamma * np.log(p)).sum(0)
+    expected = -(alpha * y * (1 - p) ** gamma * np.log(p)).sum(1)
     np.testing.assert_allclose(ops.softmax_focal(z, y, gamma, alpha), expected, rtol=1e-10)
     value = lambda z, y: tf.reduce_sum(w * ops.softmax_focal(z, y, gamma, alpha))  # noqa: E731
     assert_slopes(value, z, y)
