@@ -63,18 +63,27 @@ class Lanes:
         return ops.pixel_rows(self._pixels.scores)
 
     @cached_property
-    def _parts(self):
-        """(p, q, log p, log q)."""
+    def _shares(self):
+        """(p, 1 - p)."""
         if self._pixels.softmax:
-            p, log_p = ops.softmax_parts(self.logits)
-            return p, 1.0 - p, log_p, None
+            p = ops.softmax_probabilities(self.logits)
+            return p, 1.0 - p
         if self._pixels.from_logits:
-            return ops.sigmoid_parts(self.logits)
+            return ops.sigmoid_pair(self.logits)
         p = ops.pixel_rows(self._pixels.scores)
-        clipped = tf.clip_by_value(p, CLIP, 1.0 - CLIP)
-        return p, 1.0 - clipped, tf.math.log(clipped), tf.math.log(1.0 - clipped)
+        return p, 1.0 - tf.clip_by_value(p, CLIP, 1.0 - CLIP)
 
-    p = property(lambda self: self._parts[0])
-    q = property(lambda self: self._parts[1])
-    log_p = property(lambda self: self._parts[2])
-    log_q = property(lambda self: self._parts[3])
+    @cached_property
+    def _logarithms(self):
+        """(log p, log (1 - p)); a softmax of logits has no second one."""
+        if self._pixels.softmax:
+            return ops.softmax_logarithms(self.logits), None
+        if self._pixels.from_logits:
+            return ops.sigmoid_logarithms(self.logits)
+        clipped = tf.clip_by_value(ops.pixel_rows(self._pixels.scores), CLIP, 1.0 - CLIP)
+        return tf.math.log(clipped), tf.math.log(1.0 - clipped)
+
+    p = property(lambda self: self._shares[0])
+    q = property(lambda self: self._shares[1])
+    log_p = property(lambda self: self._logarithms[0])
+    log_q = property(lambda self: self._logarithms[1])

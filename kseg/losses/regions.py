@@ -194,10 +194,12 @@ class WassersteinDice(OverlapLoss):
 
     def _sums(self, pixels, weight, squared=False):
         """sum a W, sum a and sum W, all `[G, 1]`, in the places of intersection, truth and prediction."""
-        p, q = both_probabilities(pixels, self.options["from_logits"])
         far = self._distance(pixels.lanes.y, pixels)
-        apart, far = tf.reduce_sum(far * _both(p, q), axis=1), far[:, 0]
-        return OverlapSums(*self._totals((far * apart, far, apart), pixels, weight))
+        if pixels.softmax:
+            apart = ops.softmax_mean(pixels.lanes.logits, far)
+        else:
+            apart = tf.reduce_sum(far * _both(*both_probabilities(pixels, self.options["from_logits"])), axis=1)
+        return OverlapSums(*self._totals((far[:, 0] * apart, far[:, 0], apart), pixels, weight))
 
     def _plain_truth(self, pixels, weight):
         far = self._distance(ops.pixel_rows(pixels.labels), pixels)

@@ -22,7 +22,7 @@ from kseg.ops.reduce import (
     space_axes,
     space_sum,
 )
-from kseg.ops.scores import SigmoidParts, log_one_minus, log_probabilities, probabilities, sigmoid_parts
+from kseg.ops.scores import log_one_minus, log_probabilities, probabilities, sigmoid_logarithms, sigmoid_pair
 from kseg.ops.skeleton import soft_skeleton
 from kseg.ops.softmax import (
     logit_overlap,
@@ -31,13 +31,14 @@ from kseg.ops.softmax import (
     softmax_alone,
     softmax_cross_entropy,
     softmax_focal,
-    softmax_parts,
+    softmax_logarithms,
+    softmax_mean,
+    softmax_probabilities,
 )
 from kseg.ops.weight_map import unet_weight_map
 
 __all__ = [
     "OverlapSums",
-    "SigmoidParts",
     "are_shares",
     "binary_cross_entropy",
     "boundary_distance",
@@ -49,9 +50,9 @@ __all__ = [
     "group_sums",
     "jaccard_score",
     "lines_of",
-    "logit_overlap",
     "log_one_minus",
     "log_probabilities",
+    "logit_overlap",
     "lovasz_extension",
     "lovasz_gradient",
     "over_classes",
@@ -65,13 +66,16 @@ __all__ = [
     "shares_or_nan",
     "sigmoid_cross_entropy",
     "sigmoid_focal",
-    "sigmoid_parts",
+    "sigmoid_logarithms",
+    "sigmoid_pair",
     "signed_distance",
     "soft_skeleton",
     "softmax_alone",
     "softmax_cross_entropy",
     "softmax_focal",
-    "softmax_parts",
+    "softmax_logarithms",
+    "softmax_mean",
+    "softmax_probabilities",
     "space_axes",
     "space_sum",
     "tell_labels",

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kseg.ops.overlap import safe_ratio
 from kseg.ops.reduce import group_sums, lines_of, replica_sum, spread_groups
-from kseg.ops.softmax import over_classes, softmax_parts
+from kseg.ops.softmax import over_classes, softmax_probabilities
 
 
 class Confusion(NamedTuple):
@@ -58,7 +58,7 @@ def softmax_confusion(logits, y, weight=None, *, counted=None, shape, per_image=
 
     @tf.custom_gradient
     def errors(logits, y, *weights):
-        p, _ = softmax_parts(logits)
+        p = softmax_probabilities(logits)
         parts = ((1.0 - y) * p, y * (1.0 - p))
         w = weights[0][:, None] if weights else 1.0
         weighted = tuple(w * part for part in parts) if weights else parts

@@ -5,7 +5,6 @@ class against the rest. Everything stays finite for logits of +-1e4.
 """
 
 from functools import wraps
-from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -39,15 +38,6 @@ def along_pixels(function):
     return run
 
 
-class SigmoidParts(NamedTuple):
-    """p = sigmoid(z), q = 1 - p and their logarithms, each exact in the tails."""
-
-    p: tf.Tensor
-    q: tf.Tensor
-    log_p: tf.Tensor
-    log_q: tf.Tensor
-
-
 @along_pixels
 @tf.custom_gradient
 def sigmoid_pair(logits):
@@ -59,20 +49,14 @@ def sigmoid_pair(logits):
     return (p, q), lambda d_p, d_q: (d_p - d_q) * p * q
 
 
-def sigmoid_parts(logits):
-    """`SigmoidParts` of logits of any shape, from one exponential and one logarithm."""
+@along_pixels
+@tf.custom_gradient
+def sigmoid_logarithms(logits):
+    """log p and log(1 - p), p = sigmoid(z), each exact in the tails; of the shape of the logits."""
+    tail = tf.math.log1p(tf.exp(-tf.abs(logits)))
 
-    @along_pixels
-    @tf.custom_gradient
-    def parts(z):
-        small = tf.exp(-tf.abs(z))
-        larger = 1.0 / (1.0 + small)
-        p, q = tf.where(z >= 0, larger, small * larger), tf.where(z >= 0, small * larger, larger)
-        tail = tf.math.log1p(small)
+    def gradient(d_log_p, d_log_q):
+        p, q = sigmoid_pair(logits)
+        return d_log_p * q - d_log_q * p
 
-        def gradient(d_p, d_q, d_log_p, d_log_q):
-            return (d_p - d_q) * p * q + d_log_p * q - d_log_q * p
-
-        return (p, q, tf.minimum(z, 0.0) - tail, tf.minimum(-z, 0.0) - tail), gradient
-
-    return SigmoidParts(*parts(logits))
+    return (tf.minimum(logits, 0.0) - tail, tf.minimum(-logits, 0.0) - tail), gradient

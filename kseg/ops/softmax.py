@@ -126,7 +126,10 @@ def softmax_focal(logits, y, gamma, alpha=1.0):
 
     @tf.custom_gradient
     def focal(logits, y):
-        p, log_p = softmax_parts(logits)
+        shifted = logits - over_classes(logits, tf.maximum)
+        exponentials = tf.exp(shifted)
+        partition = over_classes(exponentials)
+        p, log_p = _share(exponentials, partition), shifted - tf.math.log(partition)
         q = tf.maximum(1.0 - p, TINY)  # keeps q^(gamma - 1) finite
         factor = alpha * tf.pow(q, gamma)
 
@@ -141,25 +144,46 @@ def softmax_focal(logits, y, gamma, alpha=1.0):
 
 
 @tf.custom_gradient
-def softmax_parts(logits):
-    """p and log p of logits `[N, K]`; both `[N, K]`."""
+def softmax_mean(logits, values):
+    """sum_c v_c p_c per pixel `[N]`, of logits and values `[N, K]`, p the softmax: the mean of v under p.
+
+    The gradient with respect to the logits is p (v - mean).
+    """
+    exponentials = tf.exp(logits - over_classes(logits, tf.maximum))
+    p = _share(exponentials, over_classes(exponentials), logits.shape[-1] == 2)  # which keeps half a map less there
+    mean = over_classes(p * values)
+
+    def gradient(upstream):
+        pull = upstream[:, None] * p
+        return pull * (values - mean), pull
+
+    return mean[:, 0], gradient
+
+
+@tf.custom_gradient
+def softmax_probabilities(logits):
+    """p of logits `[N, K]`."""
+    exponentials = tf.exp(logits - over_classes(logits, tf.maximum))
+    p = _share(exponentials, over_classes(exponentials))
+    return p, lambda d_p: p * (d_p - _reduced(p * d_p))
+
+
+@tf.custom_gradient
+def softmax_logarithms(logits):
+    """log p of logits `[N, K]`, exact in the tails."""
     shifted = logits - over_classes(logits, tf.maximum)
     exponentials = tf.exp(shifted)
     partition = over_classes(exponentials)
     p = _share(exponentials, partition)
-
-    def gradient(d_p, d_log_p):
-        return p * (d_p - _reduced(p * d_p)) + (d_log_p - p * over_classes(d_log_p))
-
-    return (p, shifted - tf.math.log(partition)), gradient
+    return shifted - tf.math.log(partition), lambda d_log_p: d_log_p - p * over_classes(d_log_p)
 
 
 @tf.custom_gradient
 def softmax_alone(logits):
     """p of logits `[N, K]`, for where memory is short: XLA keeps the exponentials alone.
 
-    It divides them anew wherever p is read; multiplied by an inverse, as in `softmax_parts`, they are faster, but the
-    inverse is kept as well.
+    It divides them anew wherever p is read; multiplied by an inverse, as in `softmax_probabilities`, they are
+    faster, but the inverse is kept as well.
     """
     exponentials = tf.exp(logits - over_classes(logits, tf.maximum))
     p = exponentials / over_classes(exponentials)
