@@ -41,7 +41,7 @@ import kseg
 from kseg.files import write_text
 
 LEGEND = __doc__.split("\n\n")[2]
-SIZES, MODES = ("8x256x256x6", "2x512x512x2", "1x64x128x128x3"), ("graph", "XLA")
+SIZES, MODES = ("8x256x256x6", "2x512x512x2", "1x64x128x128x3", "8x256x256x1"), ("graph", "XLA")
 BOUNDS = {"graph": 0.6, "XLA": 1.0, "temp": 3.0}
 SECONDS, FEWEST = 15.0, 3  # slow losses stop after so many seconds, but not before so many rounds
 LIBRARIES = {
@@ -119,7 +119,7 @@ def peer(library, module, name, words, classes, rank):
     options |= {"axis": tuple(range(rank - 1))} if "axis" in words else {}
     options |= {option: literal_eval(value) for option, value in re.findall(r"(\w+)=(\w+)", words)}
     loss = loss(**options) if inspect.isclass(loss) else loss
-    head = tf.sigmoid if name.startswith("Binary") else tf.nn.softmax
+    head = tf.sigmoid if classes == 1 or name.startswith("Binary") else tf.nn.softmax
     first = 1 if "1:" in words and library == "keras" else 0  # Keras has no option for it
     ours = loss if "from_logits" in takes else lambda y, x: loss(y[..., first:], head(x)[..., first:])
     title = f"{library}.{name}({words})".removesuffix("()")
@@ -130,10 +130,12 @@ def contenders_for(name, classes, rank, libraries):
     """A kseg loss on both kinds of labels, its peers, and the memory floor."""
     import tensorflow as tf
 
-    found = [Contender("kseg", name, labels, kseg.losses.get(name, from_logits=True)) for labels in ("one-hot", "ids")]
+    ours = {labels: kseg.losses.get(name, from_logits=True) for labels in ("one-hot", "ids")}
+    found = [Contender("kseg", name, labels, loss) for labels, loss in ours.items()]
     for library, starred, words in re.findall(r"(\w+)\.([*\w]+)(?:\((.*?)\))?", JOBS.get(name, "")):
         if library in libraries and (rank == 4 or starred not in FIXED_AXES):
-            for form in ("Categorical", "Sparse") if "*" in starred else ("",):
+            forms = ("Binary",) if classes == 1 else ("Categorical", "Sparse")
+            for form in forms if "*" in starred else ("",):
                 with leave_out(f"{library}.{starred}"):
                     found.append(peer(library, libraries[library], starred.replace("*", form), words, classes, rank))
     found.append(Contender("floor", "memory floor", "one-hot", lambda y, x: 2.0 * x + y))
@@ -221,12 +223,17 @@ def data(size):
     import tensorflow as tf
 
     rng, (*shape, classes) = np.random.default_rng(0), map(int, size.split("x"))
-    ids = rng.integers(0, classes, [shape[0], *(length // 16 for length in shape[1:])], dtype=np.uint8)
+    ids = rng.integers(0, max(classes, 2), [shape[0], *(length // 16 for length in shape[1:])], dtype=np.uint8)
     for axis in range(1, ids.ndim):
         ids = ids.repeat(16, axis)
-    one_hot = np.eye(classes, dtype=np.float32)[ids]
+    one_hot = np.eye(max(classes, 2), dtype=np.float32)[ids][..., -classes:]  # of one channel, the foreground
     logits = 2.0 * one_hot + rng.normal(size=one_hot.shape).astype(np.float32)
     return tf.constant(logits), {"one-hot": tf.constant(one_hot), "ids": tf.constant(ids)}
+
+
+def _fits_one_channel(name):
+    """Whether a loss has a form of its own for one channel, and peers that mean the same by it."""
+    return "sigmoid" in kseg.losses.get(name).heads and name != "focal" and "fg" not in name
 
 
 def compare(names, sizes, rounds, folder):
@@ -253,7 +260,7 @@ def compare(names, sizes, rounds, folder):
         page.append("")
         add([size, "labels", *(cell for mode in MODES for cell in (mode, "least", "floor", "ratio")), "temp"])
         add(["---"] * 11)
-        for name in names:
+        for name in names if logits.shape[-1] > 1 else filter(_fits_one_channel, names):
             contenders = contenders_for(name, logits.shape[-1], logits.shape.rank, libraries)
             for mode in MODES:
                 measure(contenders, mode, rounds, logits, labels, folder)

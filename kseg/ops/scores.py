@@ -29,6 +29,7 @@ def along_pixels(function):
 
     @wraps(function)
     def run(*tensors):
+        tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
         if tensors[0].shape.rank is None or tensors[0].shape[-1] != 1:
             return function(*tensors)
         shape = tf.shape(tensors[0])

@@ -14,8 +14,8 @@ from kseg.ops.reduce import group_sums, spread_groups
 from kseg.ops.scores import sigmoid_pair
 
 TINY = 1e-30
-WRITTEN_OUT = 32
-MANY = 8  # classes from which XLA on a CPU vectorises other forms than below
+WRITTEN_OUT = 12
+LARGE = 3_600_000  # elements of which two float32 maps and a little take 32 MB: glibc has the kernel clear so much anew
 
 
 def pixel_rows(tensor):
@@ -49,7 +49,7 @@ def logit_overlap(logits, y, weight=None, *, head, marked=None, truth=None, shap
     def sums(logits, y, marked, *weights):
         if head == "softmax":
             exponentials = tf.exp(logits - over_classes(logits, tf.maximum))
-            p = _share(exponentials, over_classes(exponentials), y.shape[1] >= MANY)
+            p = _share(exponentials, over_classes(exponentials), _large(logits))
         else:
             p, q = sigmoid_pair(logits)
         w = weights[0][:, None] if weights else None
@@ -163,9 +163,13 @@ def softmax_mean(logits, values):
 @tf.custom_gradient
 def softmax_probabilities(logits):
     """p of logits `[N, K]`."""
-    exponentials = tf.exp(logits - over_classes(logits, tf.maximum))
-    p = _share(exponentials, over_classes(exponentials))
-    return p, lambda d_p: p * (d_p - _reduced(p * d_p))
+    exponentials, large = tf.exp(logits - over_classes(logits, tf.maximum)), _large(logits)
+    p = _share(exponentials, over_classes(exponentials), large and logits.shape[-1] <= 8)
+
+    def gradient(d_p):
+        return p * (d_p - (tf.reduce_sum(p * d_p, axis=-1, keepdims=True) if large else over_classes(p * d_p)))
+
+    return p, gradient
 
 
 @tf.custom_gradient
@@ -194,8 +198,9 @@ def _share(exponentials, partition, divided=False):
     return exponentials / partition if divided else exponentials * (1.0 / partition)
 
 
-def _reduced(terms):
-    return tf.reduce_sum(terms, axis=-1, keepdims=True) if terms.shape[-1] >= MANY else over_classes(terms)
+def _large(tensor):
+    size = tf.TensorShape(tensor.shape).num_elements()
+    return size is None or size > LARGE
 
 
 def over_classes(terms, combine=tf.add):

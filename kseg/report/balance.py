@@ -93,7 +93,7 @@ def _line_style(name, colour):
 def _legends(norms, losses, names):
     lines = [Line2D([], [], label=name, **_line_style(name, LOSS_COLOURS[name])) for name in names]
     accuracy = Line2D([], [], color="black", label="accuracy (right axis)")
-    norms.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.01, 1), title="gradient norm of")
+    norms.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.1, 1), title="gradient norm of")
     losses.legend(handles=[*lines, accuracy], loc="upper left", bbox_to_anchor=(1.1, 1), title="value of")
 
 

@@ -6,7 +6,7 @@ from itertools import combinations, product
 
 import numpy as np
 
-SEEDS = 3
+SEEDS, GROUPS = 3, 8
 USUAL = {"learning_rate": 1e-3, "input": "raw"}
 WORDS = {
     "learning_rate": "the learning rate", "loss": "the training loss", "foreground": "the ratio",
@@ -139,18 +139,26 @@ def separating(cells):
 
 
 def _by_group(part, factors, mixed):
+    """What held where: for each combination of the factors or, where these are many, for each factor by itself."""
+    told = _told(part, factors)
+    if len(told) > GROUPS:
+        told = [each for factor in factors for each in _told(part, (factor,), values=False)]
+    seeds = [f"{', '.join(name(f, v) for f, v in c.where.items())} {sum(c.held)} of {len(c.held)}" for c in mixed]
+    rest = f", and {len(seeds) - 4} more" if len(seeds) > 4 else ""
+    return "; ".join(told) + (f"; seeds differ in {'; '.join(seeds[:4])}{rest}" if seeds else "")
+
+
+def _told(part, factors, values=True):
     groups = {}
     for cell in part.cells:
         groups.setdefault(tuple(name(f, cell.where[f]) for f in factors), []).append(cell)
     told = []
     for key, cells in groups.items():
         held = [h for cell in cells for h in cell.held]
-        values = [v for cell in cells for v in cell.values]
         label = f"{', '.join(key)}: " if key else ""
-        told.append(f"{label}held in {sum(held)} of {len(held)}, {part.measured} {spread(values)}")
-    seeds = [f"{', '.join(name(f, v) for f, v in c.where.items())} {sum(c.held)} of {len(c.held)}" for c in mixed]
-    rest = f", and {len(seeds) - 4} more" if len(seeds) > 4 else ""
-    return "; ".join(told) + (f"; seeds differ in {'; '.join(seeds[:4])}{rest}" if seeds else "")
+        measured = f", {part.measured} {spread([v for cell in cells for v in cell.values])}" if values else ""
+        told.append(f"{label}held in {sum(held)} of {len(held)}{measured}")
+    return told
 
 
 def spread(values):

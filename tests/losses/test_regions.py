@@ -339,7 +339,8 @@ def test_cross_entropy_against_the_rest_is_exact_in_both_tails(classes):
         z = tf.constant(logits, dtype)
         with tf.GradientTape() as tape:
             tape.watch(z)
-            result = softmax_against_rest(z, tf.constant(hit, dtype), tf.constant(miss, dtype))
+            rows = tf.transpose(z)
+            result = softmax_against_rest(rows, tf.constant(hit.T, dtype), tf.constant(miss.T, dtype))
         np.testing.assert_allclose(result, exact(logits.astype(dtype).astype(float)), rtol=tolerance)
         gradient = tape.gradient(result, z).numpy()
         assert np.isfinite(gradient).all()
