@@ -9,16 +9,13 @@ from kseg.losses.base import LOSSES, SegmentationLoss
 from kseg.losses.boundary import Boundary, Hausdorff, ShapeLoss, boundary, hausdorff
 from kseg.losses.compose import Sum, get, parse
 from kseg.losses.compound import Combo, DiceBCE, UnifiedFocal, combo, dice_bce, unified_focal
-from kseg.losses.entropy import BCE, CCE, MSE, Focal, WeightedCCE, bce, cce, focal, mse, weighted_cce
-from kseg.losses.lovasz import Lovasz, lovasz
-from kseg.losses.overlap import (
+from kseg.losses.dice import (
     Dice,
     DiceFG,
     DiceFGSquare,
     DiceSquare,
     Jaccard,
     LogDice,
-    OverlapLoss,
     dice,
     dice_fg,
     dice_fg_square,
@@ -26,6 +23,10 @@ from kseg.losses.overlap import (
     jaccard,
     log_dice,
 )
+from kseg.losses.entropy import BCE, CCE, MSE, WeightedCCE, bce, cce, mse, weighted_cce
+from kseg.losses.focal import Focal, focal
+from kseg.losses.lovasz import Lovasz, lovasz
+from kseg.losses.overlap import OverlapLoss
 from kseg.losses.published import cce_loss, dice_loss
 from kseg.losses.regions import (
     MCC,
@@ -41,10 +42,12 @@ from kseg.losses.topk import TopKCCE, topk_cce
 from kseg.losses.topology import ClDice, cldice
 from kseg.losses.tversky import Asymmetric, FocalTversky, Tversky, asymmetric, focal_tversky, tversky
 
+CATEGORIES = ("distribution", "region", "boundary", "topology", "compound")
+
 
 def names():
-    """The names of all losses, as `get` takes them."""
-    return LOSSES.names()
+    """The names of all losses, as `get` takes them, by category."""
+    return sorted(LOSSES.names(), key=lambda name: CATEGORIES.index(LOSSES.facts(name)["category"]))
 
 
 def facts(name):

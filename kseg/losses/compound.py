@@ -3,9 +3,9 @@
 import tensorflow as tf
 
 from kseg.losses.base import functional, register
+from kseg.losses.dice import Dice
 from kseg.losses.entropy import BCE, PixelLoss
 from kseg.losses.options import smooth_pair
-from kseg.losses.overlap import Dice
 from kseg.losses.regions import TwoSided, check_distribution
 from kseg.ops.complement import softmax_against_rest
 from kseg.ops.entropy import focal_factor

@@ -1,10 +1,10 @@
-"""Losses that are a mean over pixels: cross-entropies, focal loss, squared error."""
+"""Losses that are a mean over pixels: cross-entropies and squared error."""
 
 import tensorflow as tf
 
 from kseg import ops
 from kseg.losses.base import SegmentationLoss, functional, register
-from kseg.ops.entropy import binary_cross_entropy, cross_entropy, focal_factor
+from kseg.ops.entropy import binary_cross_entropy, cross_entropy
 
 
 class PixelLoss(SegmentationLoss):
@@ -199,78 +199,7 @@ class MSE(PixelLoss):
         return False
 
 
-@register("focal", category="distribution", source="Lin et al. 2017, eq. 5; D0, S0.5; D3, S3.8")
-class Focal(PixelLoss):
-    """Focal loss: cross-entropy that mutes pixels which are right already.
-
-    Formula:
-        L = mean over pixels of -alpha_t (1 - p_t)^gamma log p_t, with p_t the probability of the true class and alpha_t
-        its weight.
-    Parameters:
-        `gamma` (2): at least 0, the paper's gamma; 0 is alpha-weighted cross-entropy (not 1, E3.3).
-        `alpha` ("auto"): sigmoid: weight of the foreground, 1 - alpha that of the background, 0.25 by default;
-            softmax: None (default) or K values, alpha_c the weight of class c.
-        `head` ("auto"): sigmoid for K = 1, softmax otherwise; "sigmoid" with K >= 2 averages over classes.
-    Conventions:
-        Keras' categorical form multiplies every class by one alpha and averages over the clipped channel; its binary
-        form has `apply_class_balancing=False`, which drops alpha. tensorflow-addons sums over the last axis.
-    Learning signal:
-        A pixel that is right at 0.9 costs 100 times less than in cross-entropy and pulls 35 times less (gamma 2, alpha
-        aside); a wrong one keeps its gradient, alpha_t / N, at any logit. For many easy background pixels around a rare
-        foreground.
-    Source:
-        Lin et al. 2017 (eq. 5), D0 (S0.5), D3 (S3.8).
-
-    See `SegmentationLoss` for shapes and the common options.
-    """
-
-    defaults = {"head": "auto", "gamma": 2.0, "alpha": "auto"}
-
-    def terms(self, pixels):
-        gamma, lanes = self.options["gamma"], pixels.lanes
-        if pixels.head == "softmax":
-            terms = focal_factor(lanes.q, gamma) * cross_entropy(lanes.y, lanes.log_p)
-            alpha = self._softmax_alpha(pixels)
-            return terms if alpha is None else alpha * terms
-        alpha = self._sigmoid_alpha(pixels)
-        positive, negative = (1.0, 1.0) if alpha is None else (alpha, 1.0 - alpha)
-        if self.options["from_logits"]:
-            return ops.sigmoid_focal(lanes.logits, lanes.y, gamma, positive, negative)
-        foreground = focal_factor(lanes.q, gamma) * lanes.y * -lanes.log_p
-        background = focal_factor(lanes.p, gamma) * (1.0 - lanes.y) * -lanes.log_q
-        return positive * foreground + negative * background
-
-    def weighted(self, pixels):
-        if not pixels.softmax:
-            return super().weighted(pixels)
-        lanes, weights = pixels.lanes, self._class_weights(pixels)
-        alpha = product(self._softmax_alpha(pixels), weights)
-        loss = ops.softmax_focal(lanes.logits, lanes.y, self.options["gamma"], 1.0 if alpha is None else alpha)
-        return loss, None if weights is None else lanes.mass(weights)
-
-    def _softmax_alpha(self, pixels):
-        alpha = self.options["alpha"]
-        if alpha in ("auto", None):
-            return None
-        if isinstance(alpha, float) or len(alpha) != pixels.classes:
-            raise ValueError(
-                f"alpha={alpha} does not fit a softmax over {pixels.classes} classes. Expected None or "
-                f"{pixels.classes} values, background first."
-            )
-        return tf.constant(alpha, pixels.dtype)
-
-    def _sigmoid_alpha(self, pixels):
-        alpha = 0.25 if self.options["alpha"] == "auto" else self.options["alpha"]
-        if isinstance(alpha, list) and (len(alpha) != pixels.classes or max(alpha) > 1):
-            raise ValueError(
-                f"alpha={alpha} does not fit {pixels.classes} sigmoid channels. Expected None, one number, "
-                f"or {pixels.classes} numbers, in [0, 1]."
-            )
-        return None if alpha is None else tf.constant(alpha, pixels.dtype)
-
-
 cce = functional(CCE)
 bce = functional(BCE)
 weighted_cce = functional(WeightedCCE)
 mse = functional(MSE)
-focal = functional(Focal)

@@ -5,9 +5,10 @@ import tensorflow as tf
 
 from kseg import ops
 from kseg.losses.base import functional, register
+from kseg.losses.dice import Dice
 from kseg.losses.entropy import class_weights
 from kseg.losses.options import smooth_pair
-from kseg.losses.overlap import Dice, OverlapLoss
+from kseg.losses.overlap import OverlapLoss
 from kseg.ops.confusion import confusion_sums, matthews_score, softmax_confusion
 from kseg.ops.overlap import OverlapSums, safe_ratio, size_weights
 

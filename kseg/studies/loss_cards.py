@@ -11,7 +11,6 @@ from rich.console import Console
 from kseg import losses, report
 from kseg.losses import LOSSES, OverlapLoss, SegmentationLoss
 
-CATEGORIES = ("distribution", "region", "boundary", "topology", "compound")
 COMMON = SegmentationLoss.defaults | OverlapLoss.defaults
 TITLES = ("Formula", "Parameters", "Conventions", "Learning signal", "Source", "Example")
 
@@ -63,8 +62,7 @@ def card(name, given=None, weight=1.0):
 
 def everything():
     """The cards of all losses, by category and then in the order of registration."""
-    all_cards = [card(name) for name in losses.names()]
-    return sorted(all_cards, key=lambda each: CATEGORIES.index(each.category))
+    return [card(name) for name in losses.names()]
 
 
 def read(docstring):

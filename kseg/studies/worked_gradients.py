@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kseg import losses
-from kseg.losses.overlap import FLOOR
+from kseg.losses.dice import FLOOR
 from kseg.metrics.sets import dice_coefficient
 
 STEP = 1e-6
