@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from kseg.losses.base import functional, register
 from kseg.losses.dice import Dice
-from kseg.losses.entropy import BCE, PixelLoss
+from kseg.losses.entropy import BCE, PixelLoss, with_strays
 from kseg.losses.options import smooth_pair
 from kseg.losses.regions import TwoSided, check_distribution
 from kseg.ops.complement import softmax_against_rest
@@ -56,7 +56,7 @@ class _Sided(PixelLoss):
 
     def terms(self, pixels):
         beta, lanes = self.options["beta"], pixels.lanes
-        return -(beta * lanes.y * lanes.log_p + (1.0 - beta) * (1.0 - lanes.y) * lanes.log_q)
+        return -(beta * lanes.plain * lanes.log_p + (1.0 - beta) * (1.0 - lanes.plain) * lanes.log_q)
 
     def weighted(self, pixels):
         if not pixels.softmax:
@@ -64,8 +64,8 @@ class _Sided(PixelLoss):
         beta, lanes, weights = self.options["beta"], pixels.lanes, self._class_weights(pixels)
         weights = tf.ones([pixels.classes], pixels.dtype) if weights is None else weights
         weights = weights / tf.reduce_sum(weights)
-        hit, miss = beta * weights * lanes.y, (1.0 - beta) * weights * (1.0 - lanes.y)
-        return softmax_against_rest(lanes.logits, hit, miss), None
+        hit, miss = beta * weights * lanes.plain, (1.0 - beta) * weights * (1.0 - lanes.plain)
+        return with_strays(softmax_against_rest(lanes.logits, hit, miss), lanes), None
 
 
 @register("combo", category="compound", source="Taghanaki et al. 2019")
@@ -116,9 +116,9 @@ class _Focal(PixelLoss):
 
     def terms(self, pixels):
         lanes = pixels.lanes
-        terms = lanes.y * -lanes.log_p
+        terms = lanes.plain * -lanes.log_p
         if pixels.classes == 1:
-            sides = ((1.0 - lanes.y) * -lanes.log_q, lanes.p), (terms, lanes.q)
+            sides = ((1.0 - lanes.plain) * -lanes.log_q, lanes.p), (terms, lanes.q)
         else:
             sizes = [1, pixels.classes - 1]
             sides = zip(tf.split(terms, sizes, 1), tf.split(lanes.q, sizes, 1), strict=True)

@@ -16,7 +16,7 @@ class PixelLoss(SegmentationLoss):
     normalised = True
 
     def terms(self, pixels):
-        """Loss per channel and pixel, laid out as `pixels.lanes`."""
+        """Loss per channel and pixel, `[N, K]`, of `lanes.plain`."""
         raise NotImplementedError
 
     def selects(self, pixels):
@@ -29,25 +29,28 @@ class PixelLoss(SegmentationLoss):
         factor = product(pixels.flat(pixels.valid), pixels.flat(pixels.weight))
         if loss.shape.rank == 2 and factor is not None:  # channels are summed together with the pixels, in one pass
             factor = factor[:, None]
-        mean = tf.math.divide_no_nan(pixels.image_sums(product(loss, factor)), self._divisor(counted, pixels))
+        total = pixels.image_sums(product(loss, factor))
+        if loss.shape.rank == 2:
+            total /= pixels.classes
+        mean = tf.math.divide_no_nan(total, self._divisor(counted, pixels))
         return mean if pixels.image_weight is None else pixels.image_weight * mean
 
     def weighted(self, pixels):
         """Class-weighted loss, and the class weight `[N]` behind it (None for all 1).
 
-        The loss is `[N]`, or laid out as `pixels.lanes` where channels are averaged and still to be summed.
+        The loss is `[N]`, or `[N, K]` where channels are still to be averaged.
         """
         terms, weights, lanes = self.terms(pixels), self._class_weights(pixels), pixels.lanes
         if self.selects(pixels):
-            if weights is None:
-                return tf.reduce_sum(terms, axis=1), None
-            return tf.reduce_sum(weights * terms, axis=1), tf.reduce_sum(weights * lanes.y, axis=1)
-        if weights is None:
-            return terms / pixels.classes, None
-        if pixels.classes == 1:
+            loss = tf.reduce_sum(terms if weights is None else weights * terms, axis=1)
+            return with_strays(loss, lanes), None if weights is None else lanes.mass(weights)
+        if pixels.classes == 1 and weights is not None:
             weight = weights[0] + (weights[1] - weights[0]) * pixels.flat(lanes.y)
             return weight * pixels.flat(terms), weight
-        return weights / tf.reduce_sum(weights) * terms, None
+        terms = terms if weights is None else weights / tf.reduce_mean(weights) * terms
+        if lanes.strays is None:
+            return terms, None
+        return with_strays(tf.reduce_sum(terms, axis=1) / pixels.classes, lanes), None
 
     def _class_weights(self, pixels):
         return class_weights(self.options["class_weights"], max(pixels.classes, 2), pixels.dtype)
@@ -62,6 +65,11 @@ class PixelLoss(SegmentationLoss):
         images = tf.cast(pixels.shape[0], pixels.dtype)
         count, images = ops.replica_sum((tf.reduce_sum(count), images))
         return tf.math.divide_no_nan(count, images)
+
+
+def with_strays(loss, lanes):
+    """A loss `[N]` of `lanes.plain`, nan where the label is none."""
+    return loss if lanes.strays is None else loss + lanes.strays
 
 
 def product(*factors):
@@ -111,7 +119,7 @@ class CCE(PixelLoss):
     stored = False
 
     def terms(self, pixels):
-        return cross_entropy(pixels.lanes.y, pixels.lanes.log_p)
+        return cross_entropy(pixels.lanes.plain, pixels.lanes.log_p)
 
     def weighted(self, pixels):
         if not pixels.softmax:
@@ -146,8 +154,8 @@ class BCE(PixelLoss):
     def terms(self, pixels):
         lanes = pixels.lanes
         if pixels.from_logits:
-            return ops.sigmoid_cross_entropy(lanes.logits, lanes.y)
-        return binary_cross_entropy(lanes.y, lanes.log_p, lanes.log_q)
+            return lanes.elementwise(ops.sigmoid_cross_entropy)
+        return binary_cross_entropy(lanes.plain, lanes.log_p, lanes.log_q)
 
 
 @register("weighted_cce", category="distribution", source="Ronneberger et al. 2015, eq. 1; D2, S2.17")
@@ -193,7 +201,7 @@ class MSE(PixelLoss):
     defaults = {"head": "auto"}
 
     def terms(self, pixels):
-        return tf.math.squared_difference(pixels.lanes.y, pixels.lanes.p)
+        return tf.math.squared_difference(pixels.lanes.plain, pixels.lanes.p)
 
     def selects(self, pixels):
         return False

@@ -1,10 +1,12 @@
 """The focal loss: cross-entropy that mutes pixels which are right already."""
 
+from functools import partial
+
 import tensorflow as tf
 
 from kseg import ops
 from kseg.losses.base import functional, register
-from kseg.losses.entropy import PixelLoss, product
+from kseg.losses.entropy import PixelLoss, product, with_strays
 from kseg.ops.entropy import cross_entropy, focal_factor
 
 
@@ -38,15 +40,17 @@ class Focal(PixelLoss):
     def terms(self, pixels):
         gamma, lanes = self.options["gamma"], pixels.lanes
         if pixels.head == "softmax":
-            terms = focal_factor(lanes.q, gamma) * cross_entropy(lanes.y, lanes.log_p)
+            terms = focal_factor(lanes.q, gamma) * cross_entropy(lanes.plain, lanes.log_p)
             alpha = self._softmax_alpha(pixels)
             return terms if alpha is None else alpha * terms
         alpha = self._sigmoid_alpha(pixels)
         positive, negative = (1.0, 1.0) if alpha is None else (alpha, 1.0 - alpha)
         if self.options["from_logits"]:
-            return ops.sigmoid_focal(lanes.logits, lanes.y, gamma, positive, negative)
-        foreground = focal_factor(lanes.q, gamma) * lanes.y * -lanes.log_p
-        background = focal_factor(lanes.p, gamma) * (1.0 - lanes.y) * -lanes.log_q
+            focal = partial(ops.sigmoid_focal, gamma=gamma, positive=positive, negative=negative)
+            one_alpha = alpha is None or not alpha.shape.rank
+            return lanes.elementwise(focal) if one_alpha else focal(lanes.logits, lanes.plain)
+        foreground = focal_factor(lanes.q, gamma) * lanes.plain * -lanes.log_p
+        background = focal_factor(lanes.p, gamma) * (1.0 - lanes.plain) * -lanes.log_q
         return positive * foreground + negative * background
 
     def weighted(self, pixels):
@@ -54,8 +58,8 @@ class Focal(PixelLoss):
             return super().weighted(pixels)
         lanes, weights = pixels.lanes, self._class_weights(pixels)
         alpha = product(self._softmax_alpha(pixels), weights)
-        loss = ops.softmax_focal(lanes.logits, lanes.y, self.options["gamma"], 1.0 if alpha is None else alpha)
-        return loss, None if weights is None else lanes.mass(weights)
+        loss = ops.softmax_focal(lanes.logits, lanes.plain, self.options["gamma"], 1.0 if alpha is None else alpha)
+        return with_strays(loss, lanes), None if weights is None else lanes.mass(weights)
 
     def _softmax_alpha(self, pixels):
         alpha = self.options["alpha"]

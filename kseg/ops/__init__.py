@@ -22,7 +22,14 @@ from kseg.ops.reduce import (
     space_axes,
     space_sum,
 )
-from kseg.ops.scores import log_one_minus, log_probabilities, probabilities, sigmoid_logarithms, sigmoid_pair
+from kseg.ops.scores import (
+    along_pixels,
+    log_one_minus,
+    log_probabilities,
+    probabilities,
+    sigmoid_logarithms,
+    sigmoid_pair,
+)
 from kseg.ops.skeleton import soft_skeleton
 from kseg.ops.softmax import (
     logit_overlap,
@@ -39,6 +46,7 @@ from kseg.ops.weight_map import unet_weight_map
 
 __all__ = [
     "OverlapSums",
+    "along_pixels",
     "are_shares",
     "binary_cross_entropy",
     "boundary_distance",

@@ -25,13 +25,11 @@ def log_one_minus(logits):
 
 
 def along_pixels(function):
-    """Let a function of tensors of one shape see `[.., 1]` as `[N]`, along which XLA on a CPU vectorises."""
+    """Let a function of tensors of one shape see them as `[N]`: XLA on a CPU vectorises along the last axis."""
 
     @wraps(function)
     def run(*tensors):
         tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
-        if tensors[0].shape.rank is None or tensors[0].shape[-1] != 1:
-            return function(*tensors)
         shape = tf.shape(tensors[0])
         result = function(*(tf.reshape(tensor, [-1]) for tensor in tensors))
         return tf.nest.map_structure(lambda part: tf.reshape(part, shape), result)
