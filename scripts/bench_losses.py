@@ -131,12 +131,10 @@ def contenders_for(name, classes, rank, libraries):
     """A kseg loss on both kinds of labels, its peers, and the memory floor."""
     import tensorflow as tf
 
-    ours = {labels: kseg.losses.get(name, from_logits=True) for labels in ("one-hot", "ids")}
-    found = [Contender("kseg", name, labels, loss) for labels, loss in ours.items()]
+    found = [Contender("kseg", name, labels, kseg.losses.get(name, from_logits=True)) for labels in ("one-hot", "ids")]
     for library, starred, words in re.findall(r"(\w+)\.([*\w]+)(?:\((.*?)\))?", JOBS.get(name, "")):
         if library in libraries and (rank == 4 or starred not in FIXED_AXES):
-            forms = ("Binary",) if classes == 1 else ("Categorical", "Sparse")
-            for form in forms if "*" in starred else ("",):
+            for form in ("Categorical", "Sparse") if "*" in starred else ("",):
                 with leave_out(f"{library}.{starred}"):
                     found.append(peer(library, libraries[library], starred.replace("*", form), words, classes, rank))
     found.append(Contender("floor", "memory floor", "one-hot", lambda y, x: 2.0 * x + y))
@@ -232,11 +230,6 @@ def data(size):
     return tf.constant(logits), {"one-hot": tf.constant(one_hot), "ids": tf.constant(ids)}
 
 
-def _fits_one_channel(name):
-    """Whether a loss has a form of its own for one channel, and peers that mean the same by it."""
-    return "sigmoid" in kseg.losses.get(name).heads and name != "focal" and "fg" not in name
-
-
 def compare(names, sizes, rounds, folder):
     """Measure and print; the table as lines of Markdown, and the list of (what, value, bound)."""
     import tensorflow as tf
@@ -261,7 +254,7 @@ def compare(names, sizes, rounds, folder):
         page.append("")
         add([size, "labels", *(cell for mode in MODES for cell in (mode, "least", "floor", "ratio")), "temp"])
         add(["---"] * 11)
-        for name in names if logits.shape[-1] > 1 else filter(_fits_one_channel, names):
+        for name in names:
             contenders = contenders_for(name, logits.shape[-1], logits.shape.rank, libraries)
             for mode in MODES:
                 measure(contenders, mode, rounds, logits, labels, folder)
