@@ -68,8 +68,8 @@ class PixelLoss(SegmentationLoss):
 
 
 def with_strays(loss, lanes):
-    """A loss `[N]` of `lanes.plain`, nan where the label is none."""
-    return loss if lanes.strays is None else loss + lanes.strays
+    """A loss `[N]` of `lanes.plain`, nan where the label is none, and so is its gradient."""
+    return loss if lanes.strays is None else loss * lanes.strays
 
 
 def product(*factors):

@@ -5,7 +5,7 @@ from functools import cached_property
 import tensorflow as tf
 
 from kseg import ops
-from kseg.losses.lanes import CLIP, Lanes
+from kseg.losses.lanes import Lanes
 
 
 class Pixels:
@@ -21,11 +21,11 @@ class Pixels:
     Derived, each computed on first use only:
         y: labels `[B, *S, K]`, one-hot or soft, smoothed if asked for.
         labels: the same before smoothing, which alone tell whether a class is absent.
-        p, log_p, log_q (= log(1 - p)): `[B, *S, K]`.
+        p: probabilities `[B, *S, K]`.
         lanes: these without space, `[N, K]`: see `Lanes`.
 
-    Logits are never clipped. Probabilities are clipped to [1e-7, 1 - 1e-7] where a logarithm is taken,
-    and nowhere else, as in D1's snippets.
+    Logits are never clipped. Probabilities are clipped to [1e-7, 1 - 1e-7] where a logarithm or 1 - p is taken, and
+    nowhere else, as in D1's snippets.
     """
 
     def __init__(self, source, scores, *, from_logits, head, smoothing=0.0, weight=None, valid=None, image_weight=None):
@@ -103,8 +103,7 @@ class Pixels:
         """Sums `[G, K]` of dense labels without weights, read as they lie in memory; None for others."""
         if self.sparse or self.smoothed:
             return None
-        sums = ops.space_sum(self.source)
-        return sums if per_image else tf.reduce_sum(sums, axis=0, keepdims=True)
+        return ops.group_sums(self.source, self.shape[:-1], per_image)
 
     def flat(self, tensor):
         """`[B, *S]` as `[N]`; None stays None."""
@@ -116,28 +115,11 @@ class Pixels:
         Lines first: float32 sums of millions of pixels stay exact to about 1e-5.
         """
         terms = tf.reduce_sum(terms, axis=1) if terms.shape.rank == 2 else terms
-        return tf.reduce_sum(tf.reduce_sum(tf.reshape(terms, ops.lines_of(self.shape[:-1])), axis=2), axis=1)
+        return ops.image_sums(terms, self.shape[:-1])
 
     @cached_property
     def p(self):
         return ops.probabilities(self.scores, self.head) if self.from_logits else self.scores
-
-    @cached_property
-    def log_p(self):
-        if self.from_logits:
-            return ops.log_probabilities(self.scores, self.head)
-        return tf.math.log(self._clipped)
-
-    @cached_property
-    def log_q(self):
-        """log(1 - p) of sigmoid channels."""
-        if self.from_logits:
-            return ops.log_one_minus(self.scores)
-        return tf.math.log(1.0 - self._clipped)
-
-    @cached_property
-    def _clipped(self):
-        return tf.clip_by_value(self.scores, CLIP, 1.0 - CLIP)
 
 
 def prepare(y_true, y_pred, sample_weight, *, from_logits, head, ignore_class, label_smoothing, dtype):

@@ -227,7 +227,7 @@ class WassersteinDice(OverlapLoss):
 
 
 def both_probabilities(pixels, from_logits):
-    """p and 1 - p, `[N, K]`; the latter from the logits where there are any, so that it keeps its digits."""
+    """p and 1 - p of sigmoid channels or of probabilities, `[N, K]`; from logits the latter keeps its digits."""
     return pixels.lanes.p, pixels.lanes.q if from_logits else 1.0 - pixels.lanes.p
 
 

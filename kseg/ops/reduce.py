@@ -1,16 +1,16 @@
 """Sums over space, over the batch and over replicas."""
 
+import math
+
 import tensorflow as tf
 
-
-def space_axes(tensor):
-    """The axes between batch and channel of `[B, *S, K]`, whatever the number of dimensions."""
-    return list(range(1, tensor.shape.rank - 1))
+MANY, STAGE = 2**21, 256  # up to so many terms XLA's own sums are exact enough; beyond, in stages
 
 
 def space_sum(tensor):
-    """Sum of `[B, *S, K]` over space: `[B, K]`."""
-    return tf.reduce_sum(tensor, axis=space_axes(tensor))
+    """Sum of `[B, *S, K]` over space, as exact as `group_sums`: `[B, K]`."""
+    known, dynamic = tensor.shape[:-1].as_list(), tf.shape(tensor)
+    return group_sums(tensor, [dynamic[i] if size is None else size for i, size in enumerate(known)], per_image=True)
 
 
 def lines_of(shape):
@@ -30,9 +30,41 @@ def group_sums(terms, shape, per_image=False):
     Returns:
         `[B, K]` with `per_image`, else `[1, K]`, of this replica.
     """
-    lines = tf.reshape(terms, [*lines_of(shape), terms.shape[-1]])
-    sums = tf.reduce_sum(tf.reduce_sum(lines, axis=2), axis=1)
+    classes = terms.shape[-1]
+    if any(map(tf.is_tensor, shape)):  # sizes that are not known
+        batch, lines, length = lines_of(shape)
+        means = tf.reduce_sum(tf.reshape(terms, [batch, lines, length, classes]), axis=2) / _factor(length, terms)
+        sums = tf.reduce_sum(means, axis=1) * _factor(length, terms)
+    elif math.prod(shape) > MANY:
+        sums = _long_sum(tf.reshape(terms, [shape[0], math.prod(shape[1:]), classes]))
+    else:
+        sums = tf.reduce_sum(tf.reduce_sum(tf.reshape(terms, [*lines_of(shape), classes]), axis=2), axis=1)
     return sums if per_image else tf.reduce_sum(sums, axis=0, keepdims=True)
+
+
+def _factor(length, terms):
+    """A length as a number, 1 for none: between two sums it keeps XLA from joining them into one long pass."""
+    return tf.cast(tf.maximum(length, 1), terms.dtype)
+
+
+def _long_sum(terms):
+    """Sum of `[G, n, K]` over many n, `[G, K]`, in stages of at most STAGE terms."""
+    scale = 1.0
+    while (count := terms.shape[1]) > STAGE:
+        part = max(d for d in range(1, STAGE + 1) if count % d == 0)
+        if part < STAGE // 8:
+            part = STAGE
+            terms = tf.pad(terms, [[0, 0], [0, -count % part], [0, 0]])
+        stage = tf.reshape(terms, [terms.shape[0], terms.shape[1] // part, part, terms.shape[2]])
+        terms, scale = tf.reduce_sum(stage, axis=2) / part, scale * part
+    return tf.reduce_sum(terms, axis=1) * scale
+
+
+def image_sums(terms, shape):
+    """Sum over each image `[B]` of terms `[N]`; see `group_sums`."""
+    if any(map(tf.is_tensor, shape)) or math.prod(shape) > MANY:
+        return group_sums(terms[:, None], shape, per_image=True)[:, 0]
+    return tf.reduce_sum(tf.reduce_sum(tf.reshape(terms, lines_of(shape)), axis=2), axis=1)
 
 
 def spread_groups(groups, shape, per_image=False):

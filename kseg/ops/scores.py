@@ -14,16 +14,6 @@ def probabilities(logits, head):
     return tf.nn.softmax(logits) if head == "softmax" else tf.sigmoid(logits)
 
 
-def log_probabilities(logits, head):
-    """log p of `logits` under `head`, same shape and dtype, exact in the tails."""
-    return tf.nn.log_softmax(logits) if head == "softmax" else tf.math.log_sigmoid(logits)
-
-
-def log_one_minus(logits):
-    """log(1 - sigmoid(logits)), exact in the tails."""
-    return tf.math.log_sigmoid(-logits)
-
-
 def along_pixels(function):
     """Let a function of tensors of one shape see them as `[N]`: XLA on a CPU vectorises along the last axis."""
 

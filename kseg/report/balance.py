@@ -129,8 +129,8 @@ def plot_overview(cells, rows, columns, title, note=""):
     axis.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     axis.spines[:].set_visible(False)
     handles = [Patch(color=SHARES(share), label=label) for share, label in
-               ((1.0, "all seeds converged"), (0.5, "some"), (0.0, "none"))]  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9, frameon=False, title=note or None,
+               ((1.0, "all seeds converged"), (2 / 3, "most"), (1 / 3, "few"), (0.0, "none"))]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, frameon=False, title=note or None,
                   title_fontsize=8.5)  # fmt: skip
     figure.suptitle(title, fontsize=11)
     return figure

@@ -93,7 +93,7 @@ def _evaluator(loss, channels):
 
     shape = [None, SIDE, SIDE]
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.int32), tf.TensorSpec(shape, tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.int32), tf.TensorSpec(shape, tf.float32)], autograph=False)
     def each(masks, logits):
         return tf.map_fn(single, (masks, logits), fn_output_signature=(tf.float32, tf.float32))
 

@@ -191,7 +191,8 @@ def _explained(text, rows, varied, from_, to):
         needs += short + shorter
         if not short + shorter and abs(before) >= A_QUARTER:
             cells.append(Cell(where, (abs(after) <= abs(before) / 2,), (1 - abs(after) / abs(before),)))
-    return Part(text, "share of the gap that is gone", cells, tuple(dict.fromkeys(needs)))
+    left_out = 0 if needs else len(varied) - len(cells)
+    return Part(text, "share of the gap that is gone", cells, tuple(dict.fromkeys(needs)), left_out)
 
 
 def _unequal(text, rows, varied, pair):

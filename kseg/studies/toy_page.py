@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from kseg import report
+from kseg.report.balance import LOSS_WINDOW, NORM_WINDOW
 from kseg.studies.toy_runs import LEARNING_RATE
 from kseg.studies.toy_table import LOSS_ORDER, cells, columns_of, line_of, lines_of, off_scale, training
 
@@ -20,12 +21,13 @@ CONVERGED = (
 )
 HOW = (
     "A verdict is *supported* if the claim held in every run it is about and *not supported* if in none; otherwise "
-    "it names the fewest conditions that tell apart where it held from where it did not, and the seed where runs of "
-    "one condition differ. c: accuracy at the end is the mean of the last ten checks: with BN a single one is noisy. "
-    "d: the value of CCE, smoothed over 11 iterations, leaves the figure; its norm, smoothed so, is at least twice "
-    "its mean over the first 10 iterations. e: means over the last tenth of the iterations, compared seed by seed, "
-    "of pairs that both converged. S1.17: geometric means of those over the seeds; an input explains the gap between "
-    "5 % and 95 % if at least half of its logarithm is gone; gaps below a quarter are left out."
+    "it names the fewest conditions that tell apart where it held, where it did not and where seeds differ (the last "
+    "is left to the seed where it would take all conditions), and the seed where runs of one condition differ. "
+    "c: accuracy at the end is the mean of the last ten checks: with BN a single one is noisy. d: the value of CCE, "
+    "smoothed over 11 iterations, leaves the figure; its norm, smoothed so, is at least twice its mean over the first "
+    "10 iterations. e: means over the last tenth of the iterations, compared seed by seed, of pairs that both "
+    "converged. S1.17: geometric means of those over the seeds; an input explains the gap between 5 % and 95 % if at "
+    "least half of its logarithm is gone; gaps below a quarter are left out."
 )
 
 
@@ -122,7 +124,13 @@ def page(result, record):
         "## What the document says, decided", "", *claim_lines(result.claims), "", HOW, "",
     ]  # fmt: skip
     figures = _shown_runs(result)
-    lines += ["## The figures of the document", ""] if figures else []
+    if figures:
+        lines += [
+            "## The figures of the document", "",
+            f"Losses are moving averages over {LOSS_WINDOW} iterations, norms over "
+            f"{NORM_WINDOW}, as in the document; each figure shows one seed, and a claim need not hold in "
+            "it.", "",
+        ]  # fmt: skip
     for number, condition in figures.items():
         lines += [f"![{title(condition).replace(chr(10), ', ')}](toy_document{number}.png)", ""]
     return "\n".join([*lines, "## Every run", "", "[Table of all runs](toy_runs.md)", ""])

@@ -29,12 +29,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Part:
-    """One statement of a claim with its cells; `needs` says what is missing before it can be decided."""
+    """One statement of a claim with its cells.
+
+    `needs` says what is missing before it can be decided, `left_out` how many cases it is not about.
+    """
 
     text: str
     measured: str
     cells: list = field(default_factory=list)
     needs: tuple = ()
+    left_out: int = 0
 
 
 def grid(**choices):
@@ -63,18 +67,20 @@ def gather(text, measured, rows, fixed, varied, holds, value, only=None):
         holds, value: functions of the runs of one seed: whether the claim holds, and the number to report.
         only: whether the claim is about these runs at all; all are if not given.
     """
-    cells, needs = [], []
+    cells, needs, left_out = [], [], 0
     for where in varied:
         each = [pick(rows, **shared, **{k: v for k, v in where.items() if k != "norm"}) for shared in fixed]
         seeds = sorted(set.intersection(*map(set, each)))
         runs = [[found[seed] for found in each] for seed in seeds]
         if len(seeds) < SEEDS:
             needs.append(shortage(fixed, where, len(seeds)))
+        left_out += len(runs)
         runs = [run for run in runs if only is None or only(*run)]
+        left_out -= len(runs)
         at = {"norm": where["norm"]} if "norm" in where else {}
         held = tuple(bool(holds(*run, **at)) for run in runs)
         cells.append(Cell(where, held, tuple(float(value(*run, **at)) for run in runs)))
-    return Part(text, measured, [cell for cell in cells if cell.held], tuple(needs))
+    return Part(text, measured, [cell for cell in cells if cell.held], tuple(needs), left_out)
 
 
 def shortage(fixed, where, have):
@@ -117,24 +123,33 @@ def decide(part):
     if all(outcomes) or not any(outcomes):
         values = [value for cell in part.cells for value in cell.values]
         verdict = "supported" if all(outcomes) else "not supported"
-        return verdict, f"held in {sum(outcomes)} of {len(outcomes)}; {part.measured} {spread(values)}"
+        return verdict, f"held in {sum(outcomes)} of {len(outcomes)}; {part.measured} {spread(values)}{_rest(part)}"
     mixed = [cell for cell in part.cells if len(set(cell.held)) > 1]
-    factors = separating([cell for cell in part.cells if cell not in mixed])
+    factors = separating(part.cells)
     words = [WORDS.get(factor, factor) for factor in factors] + ["the seed"] * bool(mixed)
-    return f"depends on {enumeration(words)}", _by_group(part, factors, mixed)
+    return f"depends on {enumeration(words)}", _by_group(part, factors, mixed) + _rest(part)
+
+
+def _rest(part):
+    return f"; {part.left_out} left out" if part.left_out else ""
 
 
 def separating(cells):
-    """The fewest factors whose values tell cells where a claim held from those where it did not."""
+    """The fewest factors whose values tell cells where a claim held, where it did not, and where seeds differ.
+
+    Where it takes all factors to tell where seeds differ, this is chance, and those cells are left out.
+    """
     present = [f for f in dict.fromkeys(f for cell in cells for f in cell.where)
                if len({cell.where.get(f) for cell in cells}) > 1]  # fmt: skip
-    for count in range(len(present) + 1):
-        for chosen in combinations(present, count):
-            outcomes = {}
-            for cell in cells:
-                outcomes.setdefault(tuple(cell.where.get(f) for f in chosen), set()).add(cell.held[0])
-            if all(len(found) == 1 for found in outcomes.values()):
-                return chosen
+    settled = [cell for cell in cells if len(set(cell.held)) == 1]
+    for judged, most in ((cells, max(len(present) - 1, 1)), (settled, len(present))):
+        for count in range(most + 1):
+            for chosen in combinations(present, count):
+                outcomes = {}
+                for cell in judged:
+                    outcomes.setdefault(tuple(cell.where.get(f) for f in chosen), set()).add(frozenset(cell.held))
+                if all(len(found) == 1 for found in outcomes.values()):
+                    return chosen
     return tuple(present)
 
 

@@ -331,7 +331,9 @@ def test_an_absent_class_stays_absent_under_label_smoothing():
 def test_a_label_outside_the_classes_gives_nan(name, classes, wrong):
     ids, logits = draw(classes)
     ids[1, 2, 3] = wrong
-    assert np.isnan(value(name, ids, logits))
+    result, gradient = value_and_gradient(L.get(name, from_logits=True), tf.constant(ids), logits)
+    assert np.isnan(result)
+    assert np.isnan(gradient).any(), "a loop that reads gradients alone would train on it"
 
 
 @pytest.mark.parametrize(("name", "classes"), EVERY)

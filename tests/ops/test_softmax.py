@@ -146,7 +146,8 @@ def test_sums_of_a_million_pixels_keep_five_digits():
 def test_a_missing_number_of_classes_is_refused():
     with pytest.raises(ValueError, match="Expected \\[N, K\\] with a known number of classes"):
         tf.function(
-            lambda z: ops.logit_overlap(z, z, head="softmax", shape=(1, 1, 1)), input_signature=[tf.TensorSpec([1, None])]
+            lambda z: ops.logit_overlap(z, z, head="softmax", shape=(1, 1, 1)),
+            input_signature=[tf.TensorSpec([1, None])],
         ).get_concrete_function()
 
 

@@ -278,6 +278,9 @@ def test_the_fewest_conditions_are_found():
     cells = [cell([a and not b], a=a, b=b, c=c) for a, b, c in itertools.product((False, True), repeat=3)]
     assert separating(cells) == ("a", "b")
     assert separating([cell([c], a=a, c=c) for a, c in itertools.product((False, True), repeat=2)]) == ("c",)
+    # Where seeds differ is told apart like the rest, unless that takes every factor.
+    assert separating([cell([True, not c], a=a, c=c) for a, c in itertools.product((False, True), repeat=2)]) == ("c",)
+    assert separating([cell([True, not (a and c)], a=a, c=c) for a, c in itertools.product((0, 1), repeat=2)]) == ()
 
 
 def test_conditions_and_seeds_are_named_together():
