@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-MANY, STAGE = 2**21, 256  # up to so many terms XLA's own sums are exact enough; beyond, in stages
+STAGE = 256  # terms that are added up in one go
 
 
 def space_sum(tensor):
@@ -30,41 +30,32 @@ def group_sums(terms, shape, per_image=False):
     Returns:
         `[B, K]` with `per_image`, else `[1, K]`, of this replica.
     """
-    classes = terms.shape[-1]
-    if any(map(tf.is_tensor, shape)):  # sizes that are not known
-        batch, lines, length = lines_of(shape)
-        means = tf.reduce_sum(tf.reshape(terms, [batch, lines, length, classes]), axis=2) / _factor(length, terms)
-        sums = tf.reduce_sum(means, axis=1) * _factor(length, terms)
-    elif math.prod(shape) > MANY:
-        sums = _long_sum(tf.reshape(terms, [shape[0], math.prod(shape[1:]), classes]))
-    else:
-        sums = tf.reduce_sum(tf.reduce_sum(tf.reshape(terms, [*lines_of(shape), classes]), axis=2), axis=1)
+    sums = _sums(terms, shape)
     return sums if per_image else tf.reduce_sum(sums, axis=0, keepdims=True)
-
-
-def _factor(length, terms):
-    """A length as a number, 1 for none: between two sums it keeps XLA from joining them into one long pass."""
-    return tf.cast(tf.maximum(length, 1), terms.dtype)
-
-
-def _long_sum(terms):
-    """Sum of `[G, n, K]` over many n, `[G, K]`, in stages of at most STAGE terms."""
-    scale = 1.0
-    while (count := terms.shape[1]) > STAGE:
-        part = max(d for d in range(1, STAGE + 1) if count % d == 0)
-        if part < STAGE // 8:
-            part = STAGE
-            terms = tf.pad(terms, [[0, 0], [0, -count % part], [0, 0]])
-        stage = tf.reshape(terms, [terms.shape[0], terms.shape[1] // part, part, terms.shape[2]])
-        terms, scale = tf.reduce_sum(stage, axis=2) / part, scale * part
-    return tf.reduce_sum(terms, axis=1) * scale
 
 
 def image_sums(terms, shape):
     """Sum over each image `[B]` of terms `[N]`; see `group_sums`."""
-    if any(map(tf.is_tensor, shape)) or math.prod(shape) > MANY:
-        return group_sums(terms[:, None], shape, per_image=True)[:, 0]
-    return tf.reduce_sum(tf.reduce_sum(tf.reshape(terms, lines_of(shape)), axis=2), axis=1)
+    return _sums(terms, shape)
+
+
+def _sums(terms, shape):
+    """`[B, *rest]` from `[N, *rest]`. Between two sums stands a factor, which keeps XLA from joining them."""
+    rest = terms.shape[1:]
+    if any(map(tf.is_tensor, shape)):  # sizes that are not known
+        batch, lines, length = lines_of(shape)
+        factor = tf.cast(tf.maximum(length, 1), terms.dtype)
+        means = tf.reduce_sum(tf.reshape(terms, [batch, lines, length, *rest]), axis=2) / factor
+        return tf.reduce_sum(means, axis=1) * factor
+    terms, scale = tf.reshape(terms, [shape[0], math.prod(shape[1:]), *rest]), 1.0
+    while (count := terms.shape[1]) > 1:
+        part = max(d for d in range(1, STAGE + 1) if count % d == 0)
+        if part < min(count, STAGE // 8):
+            part = STAGE
+            terms = tf.pad(terms, [[0, 0], [0, -count % part], *[[0, 0]] * len(rest)])
+        stage = tf.reshape(terms, [shape[0], terms.shape[1] // part, part, *rest])
+        terms, scale = tf.reduce_sum(stage, axis=2) / part, scale * part
+    return tf.reduce_sum(terms, axis=1) * scale
 
 
 def spread_groups(groups, shape, per_image=False):

@@ -190,3 +190,15 @@ def test_the_gradient_of_a_right_pixel_keeps_its_digits():
         tape.watch(z)
         value = tf.reduce_sum(ops.sigmoid_cross_entropy(z, tf.constant([0.0, 1.0])))
     np.testing.assert_allclose(tape.gradient(value, z), [np.exp(-25), -np.exp(-25)], rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(8, 256, 256), (1, 1, 2**19), (2, 7, 11, 13), (3, 1, 521)])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_sums_of_a_batch_keep_five_digits_when_compiled(shape, classes):
+    """XLA would join the sums over lines, images and batch into one pass of float32, off by up to a percent."""
+    count = int(np.prod(shape))
+    terms = tf.constant(0.1, shape=[count, classes])
+    both = tf.function(lambda x: (ops.group_sums(x, shape), ops.image_sums(x[:, 0], shape)), jit_compile=True)
+    whole, images = both(terms)
+    np.testing.assert_allclose(whole, np.full([1, classes], 0.1 * count), rtol=5e-6)
+    np.testing.assert_allclose(images, np.full(shape[0], 0.1 * count / shape[0]), rtol=5e-6)
