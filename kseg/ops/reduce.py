@@ -22,7 +22,7 @@ def group_sums(terms, shape, per_image=False):
     """Sums of `[N, K]` over the pixels of each image, or of all images.
 
     Args:
-        terms: `[N, K]`.
+        terms: `[N, K]` or `[B, *S, K]`.
         shape: `[B, *S]`, sizes whose product is N. Sums run over lines, images and the batch in turn, which keeps
             float32 sums of millions of pixels exact to about 1e-5.
         per_image: one sum per image.
@@ -30,7 +30,7 @@ def group_sums(terms, shape, per_image=False):
     Returns:
         `[B, K]` with `per_image`, else `[1, K]`, of this replica.
     """
-    sums = _sums(terms, shape)
+    sums = _sums(tf.reshape(terms, [-1, terms.shape[-1]]), shape)
     return sums if per_image else tf.reduce_sum(sums, axis=0, keepdims=True)
 
 
