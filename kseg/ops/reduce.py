@@ -48,14 +48,22 @@ def _sums(terms, shape):
         means = tf.reduce_sum(tf.reshape(terms, [batch, lines, length, *rest]), axis=2) / factor
         return tf.reduce_sum(means, axis=1) * factor
     terms, scale = tf.reshape(terms, [shape[0], math.prod(shape[1:]), *rest]), 1.0
+    part = _divisor(shape[-1])  # within lines at first: labels made from ids by the way are made line by line
     while (count := terms.shape[1]) > 1:
-        part = max(d for d in range(1, STAGE + 1) if count % d == 0)
+        if part < min(count, STAGE // 8):
+            part = _divisor(count)
         if part < min(count, STAGE // 8):
             part = STAGE
             terms = tf.pad(terms, [[0, 0], [0, -count % part], *[[0, 0]] * len(rest)])
         stage = tf.reshape(terms, [shape[0], terms.shape[1] // part, part, *rest])
         terms, scale = tf.reduce_sum(stage, axis=2) / part, scale * part
+        part = _divisor(terms.shape[1])
     return tf.reduce_sum(terms, axis=1) * scale
+
+
+def _divisor(count):
+    """The largest number up to `STAGE` that `count` is a multiple of."""
+    return max(d for d in range(1, STAGE + 1) if count % d == 0)
 
 
 def spread_groups(groups, shape, per_image=False):
