@@ -11,8 +11,8 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "configs", "data", "inference", "losses", "metrics", "models", "ops",
-    "registry", "report", "stats", "studies", "training",
+    "attacks", "configs", "data", "inference", "losses", "metrics", "models", "ops",
+    "registry", "report", "saliency", "stats", "studies", "training",
 )  # fmt: skip
 
 __all__ = ["__version__", *_SUBMODULES]

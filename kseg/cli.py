@@ -19,6 +19,7 @@ COMMANDS = {
     "train": (configs.Train, "kseg.training.run", "train"),
     "evaluate": (configs.Evaluate, "kseg.training.run", "evaluate"),
     "toy_balance": (configs.ToyBalance, "kseg.studies.toy_balance", "execute"),
+    "pixel_robustness": (configs.PixelRobustness, "kseg.studies.pixel_robustness", "execute"),
     "worked_examples": (configs.WorkedExamples, "kseg.studies.worked_examples", "execute"),
     "losses": (configs.Losses, "kseg.studies.loss_cards", "execute"),
     "prepare_hippocampus": (configs.PrepareHippocampus, "kseg.data.hippocampus", "execute"),

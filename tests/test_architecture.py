@@ -76,7 +76,7 @@ def test_importing_kseg_loads_no_tensorflow():
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("unit", ["ops", "losses", "metrics"])
+@pytest.mark.parametrize("unit", ["ops", "losses", "metrics", "saliency", "attacks"])
 def test_graph_code_never_calls_back_to_python(unit):
     calls = {"py_function", "numpy_function", "py_func", "eager_py_func"}
     found = [

@@ -32,10 +32,12 @@ def test_the_code_in_the_readme_runs_as_printed(tmp_path, monkeypatch):
         for split in ("train", "test"):
             images = rng.random((3, 48, 64, 1), dtype=np.float32)
             writer.add(split, f"{split}-1", images, (images[..., 0] > 0.5).astype(np.uint8))
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    first, second = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names = {}
-    exec(code, names)
+    exec(first, names)
     assert names["masks"].shape == (3, 48, 64)
+    exec(second, names)
+    assert names["maps"].shape == (3, 48, 64, 1) and names["dice"].shape == (3, 3, 1)
     assert (tmp_path / "unet.keras").is_file()
 
 

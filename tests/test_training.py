@@ -239,6 +239,25 @@ def test_a_run_that_breaks_fails_with_its_traceback(prepared, tmp_path, monkeypa
     assert record(folder)["status"] == "failed"
 
 
+def test_cutout_hides_a_square_of_training_images_alone(prepared, tmp_path, monkeypatch, refused):
+    seen = []
+
+    def look(model, train, validation, **_):
+        for images, masks in (next(iter(train)), next(iter(validation))):
+            assert images.shape[1:3] == masks.shape[1:]
+            seen.append(images.numpy())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "fit", look)
+    assert train(tmp_path / "whole", prepared) == train(tmp_path / "hidden", prepared, "--cutout", 5) == 130
+    whole, validation, hidden, same = seen
+    assert (hidden != whole).any(axis=(1, 2, 3)).mean() > 0.5
+    assert (hidden[hidden != whole] == 0).all()
+    assert ((hidden != whole).sum(axis=(1, 2, 3)) <= 25).all()
+    np.testing.assert_array_equal(validation, same)
+    assert "--cutout=99 is larger than the images" in refused("train", "--data", prepared, "--cutout", 99)
+
+
 def test_train_step_compiled_with_xla(prepared, tmp_path):
     assert train(tmp_path / "run", prepared, "--jit", "--loss", "dicefg") == 0
     assert math.isfinite(float(history(tmp_path / "run")[0]["loss"]))

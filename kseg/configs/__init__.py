@@ -4,7 +4,8 @@ Standard library only, so that `--help` and bad input are answered at once.
 """
 
 from kseg.configs.data import PrepareHippocampus
+from kseg.configs.pixels import PixelRobustness
 from kseg.configs.studies import Losses, ToyBalance, WorkedExamples
 from kseg.configs.training import Evaluate, Train
 
-__all__ = ["Evaluate", "Losses", "PrepareHippocampus", "ToyBalance", "Train", "WorkedExamples"]
+__all__ = ["Evaluate", "Losses", "PixelRobustness", "PrepareHippocampus", "ToyBalance", "Train", "WorkedExamples"]

@@ -42,6 +42,8 @@ class Train(Command):
     """two plain convolutions a level, or one transposed convolution"""
     dropout: float = 0.0
     """dropout rate inside the encoder blocks, in [0, 1)"""
+    cutout: int = 0
+    """side of a square that is hidden in each training image, in pixels; 0 hides none"""
     seed: int = 0
     """of weights, order and everything else drawn"""
     deterministic: bool = False
@@ -63,6 +65,7 @@ class Train(Command):
         check_number(self, "learning_rate", above=0)
         check_number(self, "epochs", "batch_size", "filters", "depth", low=1)
         check_number(self, "dropout", low=0, below=1)
+        check_number(self, "cutout", low=0)
         check_number(self, "seed", low=0, below=2**32)
 
 

@@ -1,6 +1,6 @@
 """Data sets: one HDF5 schema, readers that fill it, and `load`, which gives `tf.data` batches.
 
-Only `load` and `add_weights` import TensorFlow, on first use.
+Only `load`, `add_weights` and `cutout` import TensorFlow, on first use.
 """
 
 from importlib import import_module
@@ -12,6 +12,7 @@ from kseg.data.writer import Writer, save
 LATER = {
     "load": "pipeline",
     "add_weights": "weight_map",
+    "cutout": "augment",
     "label_objects": "weight_map",
     "unet_weights": "weight_map",
 }
@@ -21,6 +22,7 @@ __all__ = [
     "DataFile",
     "Writer",
     "add_weights",
+    "cutout",
     "label_objects",
     "load",
     "open_data",

@@ -11,7 +11,7 @@ import numpy as np
 from rich.progress import track
 
 from kseg import inference, losses, models, report
-from kseg.data import load, open_data
+from kseg.data import cutout, load, open_data
 from kseg.data.source import check_split
 from kseg.files import write_csv, write_json
 from kseg.training.callbacks import ShowProgress, best_epoch
@@ -30,12 +30,13 @@ class TrainResult:
     summary: dict
 
 
-def train(config, console):
+def train(config, console, callbacks=()):
     """Train, score, draw; everything that could be wrong with the input is found before the folder is made.
 
     Args:
         config: `kseg.configs.Train`.
         console: a `rich.console.Console` for plan, progress and tables.
+        callbacks: further Keras callbacks.
 
     Returns:
         TrainResult.
@@ -49,6 +50,11 @@ def train(config, console):
     data = open_data(config.data)
     for split in ("train", "validation", "test"):
         check_split(data, split)
+    if config.cutout > min(data.shape[:2]):
+        raise ValueError(
+            f"--cutout={config.cutout} is larger than the images of {'x'.join(map(str, data.shape[:2]))}. Expected at "
+            f"most {min(data.shape[:2])}."
+        )
     if config.verify:
         data.verify()
     loss = losses.get(config.loss, from_logits=True)
@@ -71,14 +77,14 @@ def train(config, console):
     folder = RunFolder(config, **facts)
     console.print(report.fields_table(_plan(config, data, model, head, folder)))
     progress = ShowProgress(console)
-    callbacks = [progress, *([keras.callbacks.TensorBoard(folder / "logs")] if config.tensorboard else [])]
+    callbacks = [progress, *callbacks, *([keras.callbacks.TensorBoard(folder / "logs")] if config.tensorboard else [])]
     with folder.running():
-        batches = (
-            load(data, "train", config.batch_size, seed=config.seed),
-            load(data, "validation", config.batch_size),
-        )
+        batches = load(data, "train", config.batch_size, seed=config.seed)
+        if config.cutout:
+            batches = cutout(batches, config.cutout, seed=config.seed)
+        validation = load(data, "validation", config.batch_size)
         try:
-            fit(model, *batches, epochs=config.epochs, folder=folder.path, head=head, callbacks=callbacks)
+            fit(model, batches, validation, epochs=config.epochs, folder=folder.path, head=head, callbacks=callbacks)
         finally:
             progress.close()
             history = read_history(folder / "history.csv")

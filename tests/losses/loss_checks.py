@@ -88,3 +88,9 @@ def program(way, spec, classes=3, /, *, rank=2, dtype="float32", labels="ids", w
     # Not AutoGraph: there is nothing in a loss for it to rewrite, and it triples the time of a trace.
     _programs[key] = tf.function(run, input_signature=signature, autograph=False, jit_compile=way == "xla")
     return _programs[key]
+
+
+def compiled_functions(function, *arguments):
+    """How many functions of a graph are compiled by XLA."""
+    library = function.get_concrete_function(*arguments).graph.as_graph_def().library
+    return sum("_XlaMustCompile" in f.attr and f.attr["_XlaMustCompile"].b for f in library.function)

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
-from graph_checks import operations
-from loss_checks import CASES, SHAPE, draw, options_of, program, value_and_gradient
+from loss_checks import CASES, SHAPE, draw, options_of, value_and_gradient
 
 import kseg.losses as L
 
@@ -66,9 +65,9 @@ def test_all_kinds_of_labels_give_one_value(name, classes):
     loss = make(name, classes)
     expected = float(loss(ids, logits))
     one_hot = reference.one_hot(ids, classes)
-    kinds = [ids[..., None], ids.astype(np.uint8), one_hot, one_hot.astype(np.float32)]
+    kinds = [ids.astype(np.uint8)[..., None], one_hot.astype(np.float32)]
     if classes == 1:
-        kinds += [ids.astype(bool), ids.astype(np.float32)]
+        kinds += [ids.astype(bool), ids.astype(np.float64)]
     for labels in kinds:
         assert float(loss(labels, logits)) == pytest.approx(expected, rel=1e-12)
 
@@ -81,23 +80,6 @@ def test_function_and_class_agree(name, classes):
     values = function(ids, logits, from_logits=True, per_image=True, **options_of(name, classes))
     assert values.shape == (2,)
     assert float(np.mean(values)) == pytest.approx(float(loss(ids, logits)), rel=1e-12)
-
-
-@pytest.mark.parametrize("name", L.names())
-def test_eager_graph_and_xla_agree(name):
-    graph = program("unknown sizes", name, **options_of(name, 3))
-    for shape in ((1, 5, 2), SHAPE):
-        ids, logits = draw(3, shape)
-        weight = np.random.default_rng(1).uniform(0.5, 2, shape)
-        tensors = tf.constant(ids, tf.int32), tf.constant(logits, tf.float32), tf.constant(weight, tf.float32)
-        eager = value_and_gradient(make(name, 3), *tensors)
-        for ours, expected in zip(graph(*tensors), eager, strict=True):
-            np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7)
-    assert graph.experimental_get_tracing_count() == 1, "a new size of image must not trace again"
-    found = operations(graph.get_concrete_function())
-    assert found and not {op for op in found if "PyFunc" in op}
-    for ours, expected in zip(program("xla", name, **options_of(name, 3))(*tensors), eager, strict=True):
-        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(("name", "classes"), CASES)
@@ -119,15 +101,14 @@ def test_value_and_gradient_stay_finite_at_the_edges(name, classes, dtype):
 
 @pytest.mark.parametrize("name", L.names())
 def test_empty_and_full_masks_with_exact_probabilities_stay_finite(name):
-    for k in (0, 1):
-        ids = np.full((2, 3, 4), k)
-        for q in (0.0, 1.0):
-            p = np.broadcast_to(np.float32([1 - q, q]), (2, 3, 4, 2))
-            for smooth in ({}, {"smooth": 0}):
-                accepted = {key: v for key, v in smooth.items() if key in L.LOSSES.get(name).defaults}
-                value, gradient = value_and_gradient(L.get(name, **accepted), ids, p)
-                assert np.isfinite(float(value))
-                assert np.all(np.isfinite(gradient))
+    ids = np.broadcast_to(np.reshape([0, 0, 1, 1], (4, 1, 1)), (4, 3, 4))
+    foreground = np.broadcast_to(np.float32([0, 1, 0, 1])[:, None, None], (4, 3, 4))
+    p = np.stack([1 - foreground, foreground], -1)
+    for smooth in ({}, {"smooth": 0}) if "smooth" in L.LOSSES.get(name).defaults else ({},):
+        values, gradient = value_and_gradient(L.get(name, per_image=True, reduction=None, **smooth), ids, p)
+        assert values.shape == (4,)
+        assert np.isfinite(values).all()
+        assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize("name", L.names())
@@ -163,7 +144,7 @@ def test_a_compiled_model_trains_saves_loads_and_goes_on(name, tmp_path):
     inputs = keras.Input((3, 4, 2))
     start = keras.initializers.RandomNormal(seed=0)
     model = keras.Model(inputs, keras.layers.Conv2D(3, 1, kernel_initializer=start)(inputs))
-    # What is stored is the question here, so most names need no program; test_island compiles them all.
+    # What is stored is the question here, so most names need no program; test_programs compiles them all.
     eagerly = name not in ("cce", "dicefg", "lovasz")
     model.compile(optimizer=keras.optimizers.SGD(0.1, momentum=0.9), loss=make(name, 3), run_eagerly=eagerly)
     before = model.get_weights()

@@ -1,10 +1,13 @@
-"""The XLA program inside a train step that is not compiled: same numbers as the plain formula, fewer of them kept."""
+"""The XLA program inside a train step that is not compiled: same numbers as the plain formula, fewer of them kept.
+
+test_programs holds every loss to it.
+"""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from loss_checks import SHAPE, draw, options_of, program, value_and_gradient
+from loss_checks import compiled_functions
 
 import kseg.losses as L
 from kseg.losses import island
@@ -38,24 +41,6 @@ def gradients(loss, y, scores, weight=None):
     return value, *tape.gradient(value, sources, unconnected_gradients="zero")
 
 
-def programs(function, *arguments):
-    """How many functions of a graph are compiled by XLA."""
-    library = function.get_concrete_function(*arguments).graph.as_graph_def().library
-    return sum("_XlaMustCompile" in f.attr and f.attr["_XlaMustCompile"].b for f in library.function)
-
-
-@pytest.mark.parametrize("name", L.names())
-def test_value_and_gradient_equal_the_plain_formula(name):
-    ids, scores = draw(3)
-    tensors = tf.one_hot(ids, 3), tf.constant(scores, tf.float32), tf.random.stateless_uniform(SHAPE, [1, 2]) + 0.5
-    options = options_of(name, 3)
-    graph = program("known sizes", name, labels="shares", **options)
-    assert programs(graph, *tensors) >= 1
-    plain = value_and_gradient(L.get(name, from_logits=True, **options), *tensors)
-    for ours, expected in zip(graph(*tensors), plain, strict=True):
-        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.parametrize(("spec", "weighted"), [*((spec, True) for spec in SPECS), *((spec, False) for spec in PLAIN)])
 def test_all_gradients_equal_those_of_the_plain_formula(spec, weighted):
     """Those of labels and weights come from the plain formula, whatever the loss: some of each kind."""
@@ -72,9 +57,9 @@ def test_images_of_unknown_size_and_eager_calls_stay_plain():
     ids, _, scores = batch()
     loss = L.get("dice", from_logits=True)
     sizes = [tf.TensorSpec([None] * 3, tf.int64), tf.TensorSpec([None, None, None, 3])]
-    assert programs(tf.function(lambda *t: gradients(loss, *t), autograph=False, input_signature=sizes)) == 0
+    assert compiled_functions(tf.function(lambda *t: gradients(loss, *t), autograph=False, input_signature=sizes)) == 0
     fixed = [tf.TensorSpec([None, 8, 6], tf.int64), tf.TensorSpec([None, 8, 6, 3])]
-    assert programs(tf.function(lambda *t: gradients(loss, *t), autograph=False, input_signature=fixed)) == 1
+    assert compiled_functions(tf.function(lambda *t: gradients(loss, *t), autograph=False, input_signature=fixed)) == 1
     assert not island.applies(scores)
 
 

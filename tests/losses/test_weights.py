@@ -14,6 +14,7 @@ OVERLAP = [name for name in L.names() if issubclass(L.LOSSES.get(name), L.Overla
 RATIOS = [name for name in OVERLAP if L.facts(name)["category"] == "region"]
 # Pixels that are right enough, or that lie on the boundary or off every centre line, have no gradient.
 SPARSE = ("topk_cce", "lovasz", "boundary", "cldice")
+MODES = ("zero", "one", "skip", "penalise_fp")  # of `empty`, beside "smooth"
 WITH_EMPTY = [name for name in OVERLAP if "empty" in L.LOSSES.get(name).defaults]
 
 
@@ -21,15 +22,14 @@ WITH_EMPTY = [name for name in OVERLAP if "empty" in L.LOSSES.get(name).defaults
 
 
 @pytest.mark.parametrize(("name", "classes"), EVERY)
-@pytest.mark.parametrize("rubbish", [3.0, 1e30, np.inf, np.nan])
-def test_ignored_pixels_change_neither_value_nor_gradient(name, classes, rubbish):
+def test_ignored_pixels_change_neither_value_nor_gradient(name, classes):
     ids, logits = draw(classes)
     ignored = np.zeros(SHAPE, bool)
     ignored[0, 1:], ignored[1, :, 0] = True, True
     ids[ignored] = 255
     loss = L.get(name, from_logits=True, ignore_class=255)
     expected, slope = value_and_gradient(loss, ids, logits)
-    logits[ignored] = rubbish
+    logits[ignored] = np.resize([3.0, 1e30, np.inf, np.nan], (11, 1))  # each of them would show alone
     result, gradient = value_and_gradient(loss, ids, logits)
     assert result == expected
     np.testing.assert_array_equal(gradient, slope)
@@ -266,10 +266,11 @@ def test_penalise_fp_counts_no_ignored_pixels():
 
 
 @pytest.mark.parametrize("name", WITH_EMPTY)
-@pytest.mark.parametrize("empty", ["zero", "one", "skip", "penalise_fp"])
-def test_no_empty_mode_changes_a_batch_that_holds_every_class(name, empty):
+def test_no_empty_mode_changes_a_batch_that_holds_every_class(name):
     ids, logits = draw(3)
-    assert value(name, ids, logits, empty=empty) == pytest.approx(value(name, ids, logits), rel=1e-12)
+    expected = pytest.approx(value(name, ids, logits), rel=1e-12)
+    for empty in MODES:
+        assert value(name, ids, logits, empty=empty) == expected, empty
 
 
 @pytest.mark.parametrize(("name", "classes"), EVERY)
@@ -327,24 +328,31 @@ def test_an_absent_class_stays_absent_under_label_smoothing():
 
 
 @pytest.mark.parametrize(("name", "classes"), EVERY)
-@pytest.mark.parametrize("wrong", [3, -1, 255])
-def test_a_label_outside_the_classes_gives_nan(name, classes, wrong):
-    ids, logits = draw(classes)
-    ids[1, 2, 3] = wrong
-    result, gradient = value_and_gradient(L.get(name, from_logits=True), tf.constant(ids), logits)
-    assert np.isnan(result)
-    assert np.isnan(gradient).any(), "a loop that reads gradients alone would train on it"
+def test_a_label_outside_the_classes_and_a_diverged_prediction_give_nan(name, classes):
+    """One image for each of them, beside one that is right."""
+    ids, logits = draw(classes, (5, 3, 4))
+    for image, wrong in enumerate((3, -1, 255), start=1):
+        ids[image, 2, 3] = wrong
+    logits[4, 1, 2] = np.nan
+    values, gradient = value_and_gradient(
+        L.get(name, from_logits=True, per_image=True, reduction=None), tf.constant(ids), logits
+    )
+    np.testing.assert_array_equal(np.isnan(values), [False, True, True, True, True])
+    lost = np.isnan(gradient).any(axis=(1, 2, 3))
+    assert lost[1:4].all(), "a loop that reads gradients alone would train on it"
+    assert not lost[0]
 
 
 @pytest.mark.parametrize(("name", "classes"), EVERY)
-def test_a_diverged_prediction_gives_nan(name, classes):
+def test_a_label_outside_the_classes_gives_nan_over_the_batch(name, classes):
     ids, logits = draw(classes)
-    logits[0, 1, 2] = np.nan
-    assert np.isnan(value(name, ids, logits))
+    ids[1, 2, 3] = 3
+    result, gradient = value_and_gradient(L.get(name, from_logits=True), tf.constant(ids), logits)
+    assert np.isnan(result) and np.isnan(gradient).any()
 
 
 @pytest.mark.parametrize("name", WITH_EMPTY)
-@pytest.mark.parametrize("empty", ["zero", "one", "skip", "penalise_fp"])
+@pytest.mark.parametrize("empty", MODES)
 def test_no_empty_mode_hides_a_wrong_label(name, empty):
     ids, logits = draw(3)
     ids[0, 0, 0] = 255
@@ -352,7 +360,7 @@ def test_no_empty_mode_hides_a_wrong_label(name, empty):
 
 
 @pytest.mark.parametrize("name", WITH_EMPTY)
-@pytest.mark.parametrize("empty", ["zero", "one", "skip", "penalise_fp"])
+@pytest.mark.parametrize("empty", MODES)
 @pytest.mark.parametrize("background", [True, False])
 def test_no_empty_mode_takes_a_wrong_label_for_an_absent_class(name, empty, background):
     options = {"include_background": background} if "include_background" in L.LOSSES.get(name).defaults else {}
@@ -439,8 +447,7 @@ def test_an_unknown_channel_count_is_refused():
 
 
 @pytest.mark.parametrize("name", WITH_EMPTY)
-@pytest.mark.parametrize("empty", ["zero", "one", "skip", "penalise_fp"])
-def test_a_class_with_little_truth_is_present(name, empty):
+def test_a_class_with_little_truth_is_present(name):
     ids, logits = draw(2)
     logits = np.concatenate([logits, logits[..., :1] - 1], axis=-1)
     soft = np.eye(3)[ids]
@@ -449,8 +456,9 @@ def test_a_class_with_little_truth_is_present(name, empty):
     weight = np.ones(SHAPE)
     weight[0, 1, 2] = 0.2
     for labels, weights in ((soft, None), (ids, weight)):
-        expected = value(name, labels, logits, weights)
-        assert value(name, labels, logits, weights, empty=empty) == pytest.approx(expected, rel=1e-12)
+        expected = pytest.approx(value(name, labels, logits, weights), rel=1e-12)
+        for empty in MODES:
+            assert value(name, labels, logits, weights, empty=empty) == expected, empty
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -473,18 +481,21 @@ def test_gradients_of_soft_labels_and_weights_equal_differences(name, classes):
     rng = np.random.default_rng(4)
     y = rng.dirichlet(np.ones(3), (1, 2, 3))[..., :classes]
     weight, logits = rng.uniform(0.5, 2, (1, 2, 3)), rng.normal(size=(1, 2, 3, classes))
-    loss = L.get(name, from_logits=True)
     parts = [tf.constant(y), tf.constant(weight)]
     with tf.GradientTape() as tape:
         tape.watch(parts)
-        total = loss(parts[0], logits, parts[1])
+        total = L.get(name, from_logits=True)(parts[0], logits, parts[1])
     gradients = tape.gradient(total, parts, unconnected_gradients="zero")
-    for part, (array, gradient) in enumerate(zip((y, weight), gradients, strict=True)):
-        for index in np.ndindex(array.shape):
-            moved = [[y.copy(), weight.copy()] for _ in range(2)]
-            moved[0][part][index] += 1e-6
-            moved[1][part][index] -= 1e-6
-            slope = (
-                float(loss(moved[0][0], logits, moved[0][1])) - float(loss(moved[1][0], logits, moved[1][1]))
-            ) / 2e-6
-            assert gradient.numpy()[index] == pytest.approx(slope, abs=1e-6), (part, index)
+    # Each moved number is an image of one batch.
+    each = L.get(name, from_logits=True, per_image=True, reduction=None)
+    images = 2 * (y.size + weight.size)
+    moved = [np.repeat(y, images, axis=0), np.repeat(weight, images, axis=0)]
+    for sign, rows in zip((1e-6, -1e-6), np.split(np.arange(images), 2), strict=True):
+        for part, first in zip(moved, (0, y.size), strict=True):
+            own = rows[first : first + part[0].size]
+            part.reshape(images, -1)[own, np.arange(own.size)] += sign
+    up, down = np.split(each(moved[0], np.repeat(logits, images, axis=0), moved[1]).numpy(), 2)
+    assert up[0] == pytest.approx(float(total), abs=1e-4), "a batch of one image is that image"
+    expected = (up - down) / 2e-6
+    np.testing.assert_allclose(np.ravel(gradients[0]), expected[: y.size], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(np.ravel(gradients[1]), expected[y.size :], rtol=1e-6, atol=1e-6)

@@ -1,0 +1,78 @@
+"""The study of losses under attacks on single pixels."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from kseg.configs.command import Command, check, check_number, flag
+
+
+@dataclass(frozen=True)
+class PixelRobustness(Command):
+    """D0's study: what a loss does to the gradients of a model, and what is left when pixels of high gradient change.
+
+    Trains models with BCE, Dice, BCE+Dice and BCE+Dice+Focal from the same start, or takes trained ones; replaces the
+    pixels of highest gradient, or random ones; draws curves and figures, and decides the document's claims.
+    """
+
+    data: str = "volumes"
+    """prepared HDF5 file, or a built-in set: toy, volumes, lungs, tissue, kandinsky; 'kandinsky(size=32)'"""
+    preset: Literal["quick", "laptop", "document"] = "laptop"
+    """how much: quick minutes, laptop below an hour on 2 cores, document every slice and 100 draws"""
+    models: tuple[Path, ...] | None = None
+    """run folders of trained models to take instead of training; the loss of each is read from its record"""
+    seeds: int | None = None
+    """models of each loss, seeds 0, 1, ..; 3 if not given (quick: 2)"""
+    extras: bool = True
+    """also BCE+Dice trained with hidden squares, and on pixels of high gradient alone; further ways to choose pixels"""
+    epochs: int | None = None
+    """passes over the training split (quick 2, laptop 6, document 20)"""
+    filters: int | None = None
+    """channels of the first level of the U-Net (quick 4, laptop 8, document 16)"""
+    depth: int | None = None
+    """number of poolings of the U-Net (3)"""
+    bn: bool = True
+    """batch normalisation before each ReLU"""
+    batch_size: int | None = None
+    """images a batch of training (32)"""
+    slices: int | None = None
+    """test images with foreground to attack, spread over the cases; 0 for all (quick 24, laptop 126, document 0)"""
+    draws: int | None = None
+    """random replacements averaged (quick 3, laptop 5, document 100)"""
+    resume: Path | None = None
+    """run folder of this study to go on with, with the options it was begun with"""
+    output: Path | None = None
+    """run folder; by default the next free runs/pixel_robustness-N"""
+    overwrite: bool = False
+    """replace an existing run folder"""
+
+    program = "pixel_robustness"
+    COMMON = {"seeds": 3, "epochs": 6, "filters": 8, "depth": 3, "batch_size": 32, "slices": 126, "draws": 5}
+    PRESETS = {
+        "quick": COMMON | {"seeds": 2, "epochs": 2, "filters": 4, "slices": 24, "draws": 3},
+        "laptop": COMMON,
+        "document": COMMON | {"epochs": 20, "filters": 16, "slices": 0, "draws": 100},
+    }
+    TRAINING = ("seeds", "epochs", "filters", "depth", "batch_size")
+
+    @property
+    def otherwise(self):
+        """{option: its value if not given}; with `resume` the run to go on with tells them."""
+        unused = () if self.models is None else self.TRAINING
+        values = {} if self.resume else self.PRESETS[self.preset]
+        return {name: value for name, value in values.items() if name not in unused}
+
+    def __post_init__(self):
+        for field in fields(self) if self.resume else ():
+            alone = field.name == "resume" or getattr(self, field.name) == field.default
+            check(alone, flag(field.name), getattr(self, field.name), "no other option beside --resume")
+        for name in self.TRAINING if self.models is not None else ():
+            check(getattr(self, name) is None, flag(name), getattr(self, name), "no option of training beside --models")
+        check(self.models is None or len(self.models) > 0, "--models", self.models, "at least one run folder")
+        for name, value in self.otherwise.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        check_number(self, "seeds", low=1, high=100)
+        check_number(self, "epochs", "filters", "depth", "batch_size", "draws", low=1)
+        check_number(self, "draws", high=1000)
+        check_number(self, "slices", low=0)

@@ -1,0 +1,91 @@
+"""What the models of the pixel study look at: the test images to attack, and images cut to their salient pixels."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from kseg.inference import cases_of
+
+KEPT_SHARE = 0.2  # of the pixels of an image, those of highest gradient
+
+
+class Rows(NamedTuple):
+    """Images to attack: `images [n, H, W, C]`, `masks [n, H, W]`, `box [n, 4]`, `case [n]`, `row [n]` in the split."""
+
+    images: np.ndarray
+    masks: np.ndarray
+    box: np.ndarray
+    case: np.ndarray
+    row: np.ndarray
+
+
+def choose_rows(data, split, count):
+    """Images with foreground, spread evenly over the cases of a split and within each case (S0.14).
+
+    Args:
+        data: an open data set.
+        split: its name.
+        count: how many images; 0 for all that have foreground.
+
+    Returns:
+        Rows, in the order of the data; fewer than `count` where there are no more.
+
+    Raises:
+        ValueError: no image of the split has foreground.
+    """
+    index = data.index(split)
+    images, masks = data.read(split)
+    full = (masks > 0).any(axis=(1, 2))
+    if not full.any():
+        raise ValueError(f"no image of split {split!r} of data {data.name!r} has foreground. Expected some to attack.")
+    cases = [np.flatnonzero(full[rows]) + rows.start for _, rows in cases_of(index)]
+    chosen = _spread([rows for rows in cases if len(rows)], count or int(full.sum()))
+    return Rows(images[chosen], masks[chosen], index["box"][chosen], index["case"][chosen].astype(str), chosen)
+
+
+def _spread(cases, count):
+    """`count` numbers of lists of them: as many of each as of any other, as far as it has them, evenly spaced."""
+    if count < len(cases):
+        cases = [cases[i] for i in np.linspace(0, len(cases) - 1, count).round().astype(int)]
+    share, rest = np.zeros(len(cases), int), count
+    lengths = np.array([len(rows) for rows in cases])
+    while rest and (share < lengths).any():
+        hungry = np.flatnonzero(share < lengths)[:rest]
+        share[hungry] += 1
+        rest -= len(hungry)
+    # The middle of each of n equal stretches: the ends of a structure, which are hardest, are no more than others.
+    picked = [rows[((np.arange(n) + 0.5) * len(rows) / n).astype(int)] for rows, n in zip(cases, share, strict=True)]
+    return np.sort(np.concatenate(picked))
+
+
+def keep_highest(images, maps, share):
+    """Images `[N, H, W, C]` in which all but the `share` of pixels of highest gradient are 0 (S0.21)."""
+    flat = maps.max(axis=-1).reshape(len(maps), -1)
+    count = max(1, round(share * flat.shape[1]))
+    kept = np.zeros(flat.shape, bool)
+    np.put_along_axis(kept, np.argsort(-flat, axis=1, kind="stable")[:, :count], True, axis=1)
+    return np.where(kept.reshape(*maps.shape[:3], 1), images, np.float32(0))
+
+
+class Reduced:
+    """A data set whose images went through a function; offers what `kseg.data.DataFile` offers.
+
+    Args:
+        data: an open data set.
+        change: of images `[n, H, W, C]` float32.
+        told: what was done, for the name of the command.
+    """
+
+    def __init__(self, data, change, told):
+        self._data, self._change, self._told = data, change, told
+
+    def __getattr__(self, name):
+        return getattr(self._data, name)
+
+    def read(self, split, start=0, stop=None):
+        images, masks = self._data.read(split, start, stop)
+        return self._change(images), masks
+
+    def attributes(self):
+        attributes = self._data.attributes()
+        return attributes | {"command": f"{attributes['command']} ({self._told})"}

@@ -1,0 +1,162 @@
+"""What the pixel study leaves to be seen: figures as the document arranges them, and tables of numbers."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from kseg import report
+from kseg.studies.pixel_claims import UNDER_ATTACK
+from kseg.studies.pixel_measures import FURTHER, SELECTORS, SHOWN
+from kseg.studies.pixel_table import statistics
+
+# Numbers that the document gives in words (S0.11, S0.12): {experiment: {kind of model: (x, Dice)}}.
+DOCUMENT = {"level": {"dice": (0.6, 0.05), "bce+dice": (0.6, 0.6)}, "count": {"dice": (30, 0.3), "bce+dice": (30, 0.7)}}
+AXES = {"level": "value of the replaced pixels", "count": "replaced pixels", "noise": "replaced pixels",
+        "step": "changed pixels"}  # fmt: skip
+FIGURES = {
+    "figure1.png": "Gradients of the prediction with respect to the image",
+    "figure2.png": "A. Five pixels of highest gradient, values within the range of the images",
+    "figure3.png": "B. Five pixels of highest gradient, values up to five times that range",
+    "figure4.png": "The mask as the level rises, five pixels",
+    "figure4.gif": "The same, step by step",
+    "figure5.png": "C. More pixels, replaced by the largest value of the images",
+    "figure6.png": "D. More pixels, replaced by random values",
+    "figure7.png": "Predictions without an attack",
+    "directional.png": "Directional: the same number of pixels, moved along the sign of the gradient of the loss",
+    "selectors.png": "Other ways to choose the pixels",
+    "spread.png": "Spread of the gradients against what an attack leaves",
+    "statistics.png": "Statistics of gradients and margins",
+}
+
+
+def draw(result, decided, folder):
+    """Draw every figure of a Result, and of the claims decided of it, into an existing folder."""
+    for name, figure in figures(result, decided).items():
+        report.save_small(figure, folder / name)
+    example = _examples(result)
+    report.animate_shrinking(folder / "figure4.gif", *example)
+
+
+def figures(result, decided):
+    """{file name: matplotlib Figure}."""
+    largest = [(result.unit, "largest value of the images")]
+    low = result.x("level") <= result.unit * 1.001
+    panels = {
+        "figure2.png": [_panel(result, "level", relative, keep=low) for relative in (False, True)],
+        "figure3.png": [_panel(result, "level", relative, marks=largest) for relative in (False, True)],
+        "figure5.png": [_panel(result, "count", relative) for relative in (False, True)],
+        "figure6.png": [_panel(result, "noise", relative) for relative in (False, True)],
+        "directional.png": [_panel(result, "step", relative, "loss", "absolute") for relative in (False, True)],
+    }
+    found = {name: report.plot_robustness(each, FIGURES[name]) for name, each in panels.items()}
+    others = [name for name in (*SELECTORS, *FURTHER) if result.has("count", name)]
+    found["selectors.png"] = report.plot_robustness(
+        [_panel(result, "count", True, name, title=name) for name in others], FIGURES["selectors.png"]
+    )
+    found["figure1.png"] = report.plot_gradients(
+        [_example(result, label, ("image", "mask", "gradient")) for label in result.labels]
+    )
+    found["figure4.png"] = report.plot_shrinking(*_examples(result))
+    first = _example(result, result.labels[0], ("image", "mask"))
+    predicted = {label: _of(result, label, "predicted")[0] for label in result.labels}
+    found["figure7.png"] = report.plot_predictions(first["image"], first["mask"], predicted)
+    found["spread.png"] = report.plot_spread(_points(result), _correlations(decided))
+    found["statistics.png"] = report.plot_statistics(statistics(result))
+    return found
+
+
+def _panel(result, experiment, relative, selector="gradient", order="signed", *, keep=None, marks=(), title=None):
+    def lines(order):
+        curves = {label: result.curve(label, experiment, selector, order, relative) for label in result.labels}
+        if keep is None:
+            return curves
+        return {
+            label: {key: array[..., keep] for key, array in curve.items()} for label, curve in curves.items()
+        }
+
+    random = lines("random") if selector == "gradient" and result.has(experiment, selector, "random") else None
+    document = DOCUMENT.get(experiment, {}) if not relative and selector == "gradient" and keep is None else {}
+    return {
+        "title": title or ("share of the clean Dice" if relative else "Dice"), "xlabel": AXES[experiment],
+        "ylabel": "share of the clean Dice" if title else None,
+        "curves": lines(order), "control": random, "marks": list(marks),
+        "document": {label: point for label, point in document.items() if label in result.labels},
+    }  # fmt: skip
+
+
+def _of(result, label, name):
+    """Something of the example image, of the first model of a kind."""
+    return result.measures[result.models(label)[0].name][f"example/{name}"]
+
+
+def _example(result, label, names):
+    flat = {name: _of(result, label, name) for name in names}
+    return {"name": label} | {name: v[..., 0] if v.ndim == 3 else v for name, v in flat.items()}
+
+
+def _examples(result):
+    """image, mask, levels, rows of the shrinking masks; the first is the clean image."""
+    first, rows = _example(result, result.labels[0], ("image", "mask")), {}
+    truth = first["mask"] > 0
+    for label in result.labels:
+        masks = _of(result, label, "predicted")
+        found = masks > 0
+        overlap = (found & truth).sum(axis=(1, 2))
+        area = found.sum(axis=(1, 2))
+        rows[label] = {"masks": masks, "dice": 2 * overlap / (area + truth.sum()), "area": area}
+    return first["image"], first["mask"], [None, *(level * result.unit for level in SHOWN)], rows
+
+
+def _correlations(decided):
+    """{output: (rho, p)} of the spread of the gradients with what is left as the level rises (claim 6)."""
+    (claim,) = (claim for claim in decided if "correlations" in claim)
+    return {each["output"]: (each["rho"], each["p"]) for each in claim["correlations"] if each["what"] == "level"}
+
+
+def _points(result):
+    points = []
+    for entry in result.entries:
+        for output in ("probability", "logit"):
+            width = float(np.nanmean(result.statistic(entry, output, "participation")))
+            kept = float(result.area(entry, "level").mean())
+            points.append({"name": entry.label, "seed": entry.seed, "output": output, "spread": width, "kept": kept})
+    return points
+
+
+def model_rows(result):
+    """A dict a model: clean scores, mean heights of its curves, statistics of its gradients; for a CSV file."""
+    rows = []
+    for entry in result.entries:
+        row = {"model": entry.label, "seed": entry.seed, "clean_dice": round(float(np.nanmean(result.clean(entry))), 4)}
+        row["clean_dice_images"] = round(float(result.clean_dice(entry).mean()), 4)
+        row["clean_accuracy"] = round(float(result.measures[entry.name]["clean/accuracy"].mean()), 4)
+        for what in (*UNDER_ATTACK,):
+            for order in ("signed", "absolute", "random"):
+                row[f"{what}_{order}"] = round(float(result.area(entry, what, order=order).mean()), 4)
+        for output in ("probability", "logit"):
+            for name, values in statistics(replace(result, entries=(entry,)))[output].items():
+                row[f"{output}_{name}"] = float(f"{values[entry.label][0]:.4g}")
+        rows.append(row)
+    return rows
+
+
+def curve_rows(result):
+    """A dict a point of every curve: attack, model, x, mean, interval, share of images left without foreground."""
+    rows = []
+    for selector, order, experiment in attacks_of(result):
+        for label in result.labels:
+            curve = result.curve(label, experiment, selector, order)
+            missed = np.mean([result.missed(e, experiment, selector, order) for e in result.models(label)], axis=0)
+            for i, x in enumerate(curve["x"]):
+                numbers = {name: curve[name][i] for name in ("mean", "low", "high")} | {"none": missed[i]}
+                rows.append(
+                    {"selector": selector, "order": order, "experiment": experiment, "model": label, "x": round(x, 6)}
+                    | {name: round(float(value), 5) for name, value in numbers.items()}
+                )
+    return rows
+
+
+def attacks_of(result):
+    """(selector, order, experiment) of every attack that was run on all models."""
+    names = {tuple(key.split("/")[1:4]) for key in result.measures[result.entries[0].name] if key.startswith("hits/")}
+    return [attack for attack in sorted(names) if result.has(attack[2], *attack[:2])]

@@ -1,0 +1,201 @@
+"""D0's study: train models with four losses, attack the pixels of highest gradient, decide what the document says."""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+from rich import box
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from kseg import report
+from kseg.configs import PixelRobustness
+from kseg.data import open_data
+from kseg.data.source import check_split
+from kseg.files import write_csv, write_json, write_text
+from kseg.inference import check_fit, load_model
+from kseg.studies import pixel_measures, pixel_models, pixel_page, pixel_text
+from kseg.studies.pixel_claims import claims
+from kseg.studies.pixel_data import choose_rows
+from kseg.studies.pixel_table import Result
+from kseg.training.record import RunFolder, check_output, environment
+
+KEPT = ["claims.json", "curves.csv", "figures", "measures", "models", "models.csv", "record.json", "summary.md"]
+__all__ = ["Result", "claims", "execute", "run"]
+
+
+MEASURING = 3  # epochs of training that measuring a model takes about as long as
+
+
+def run(config, folder, tell=None):
+    """Train what is missing, measure what is missing, and bring it together.
+
+    Args:
+        config: `kseg.configs.PixelRobustness`.
+        folder: Path of the study; models go to `models/`, measures to `measures/`. What is there is not done again.
+        tell: called with (what is being done, share of all that is done).
+
+    Returns:
+        Result.
+
+    Raises:
+        ValueError: data or models that do not fit.
+    """
+    data, entries = open_data(config.data), entries_of(config, folder)
+    rows = choose_rows(data, "test", config.slices)
+    unit, steps = float(data.value_range[1]), _Steps(tell or (lambda *_: None), len(entries), config)
+    files = {entry.name: folder / "measures" / f"{entry.name}.h5" for entry in entries}
+    (folder / "measures").mkdir(exist_ok=True)
+    for number, entry in enumerate(entries):
+        steps.begin(entry, number)
+        if config.models is None and not pixel_models.is_trained(entry):
+            pixel_models.train(entry, config, folder, [steps.epochs()])
+        if not files[entry.name].exists():
+            found = pixel_measures.measure(entry, data, rows, config, unit, steps.attacks)
+            pixel_measures.save(files[entry.name], found, label=entry.label)
+    return Result(tuple(entries), rows.case, unit, {name: pixel_measures.read(path) for name, path in files.items()})
+
+
+def entries_of(config, folder):
+    """The models of a study: those that were given, or those it trains."""
+    return pixel_models.given(config.models) if config.models else pixel_models.planned(config, folder)
+
+
+class _Steps:
+    """How far the study is: the epochs of all models, and measuring them as `MEASURING` epochs each."""
+
+    def __init__(self, tell, models, config):
+        self._tell, self._models, self._entry, self._before = tell, models, None, 0
+        self._training = 0 if config.models else config.epochs
+
+    def begin(self, entry, number):
+        self._entry, self._before = entry, number * (self._training + MEASURING)
+        self._say("", 0)
+
+    def _say(self, what, steps):
+        share = (self._before + steps) / (self._models * (self._training + MEASURING))
+        self._tell(f"{self._entry.name}{what}", share)
+
+    def epochs(self):
+        """A Keras callback."""
+        return keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: self._say(f": epoch {epoch + 1} of {self._training}", epoch + 1)
+        )
+
+    def attacks(self, done, total):
+        self._say(f": attack {done} of {total}", self._training + MEASURING * done / total)
+
+
+def execute(config, console):
+    """Run the study and keep it in a run folder; returns the Result."""
+    if config.resume:
+        record = _record(config.resume)
+        config = _begun(config.resume, record["config"])
+    else:
+        check_output(config)
+        record = None
+    data = open_data(config.data)
+    for split in ("train", "validation", "test") if config.models is None else ("test",):
+        check_split(data, split)
+    data.verify()
+    choose_rows(data, "test", config.slices)
+    for entry in pixel_models.given(config.models) if config.models else ():
+        check_fit(load_model(entry.folder), data)
+    facts = {"data": data.fingerprint(), "devices": environment(), "files": KEPT}
+    folder = RunFolder.reopen(config.output, record) if record else RunFolder(config, **facts)
+    console.print(report.fields_table(_plan(config, folder, data)))
+    with folder.running():
+        with _Bar(console) as bar:
+            try:
+                result = run(config, folder.path, bar.tell)
+            except KeyboardInterrupt:
+                command = f"To go on: python scripts/pixel_robustness.py --resume {folder.path}"
+                console.print(command, highlight=False, soft_wrap=True)
+                raise
+        decided = claims(result)
+        write_json(folder / "claims.json", decided)
+        write_csv(folder / "models.csv", pixel_page.model_rows(result))
+        write_csv(folder / "curves.csv", pixel_page.curve_rows(result))
+        text = pixel_text.page(result, decided, folder.record, pixel_page.FIGURES, "figures")
+        write_text(folder / "summary.md", text)
+        (folder / "figures").mkdir(exist_ok=True)
+        pixel_page.draw(result, decided, folder / "figures")
+        folder.save(claims={claim["claim"]: claim["verdict"] for claim in decided})
+    _show(result, decided, folder.path, console)
+    return result
+
+
+class _Bar:
+    """A bar with the time left on a terminal; elsewhere a line for each tenth."""
+
+    def __init__(self, console):
+        columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
+                   TextColumn("left"), TimeRemainingColumn()]  # fmt: skip
+        self._console, self._terminal, self._told, self._first = console, console.is_terminal, 0, None
+        self._bar = Progress(*columns, console=console, disable=not self._terminal, speed_estimate_period=600)
+        self._task = self._bar.add_task("", total=1.0)
+
+    def __enter__(self):
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_):
+        self._bar.stop()
+
+    def tell(self, what, share):
+        self._bar.update(self._task, completed=share, description=what)
+        self._first = self._first or (time.monotonic(), share)
+        if not self._terminal and int(share * 10) > self._told:
+            self._told, minutes = int(share * 10), (time.monotonic() - self._first[0]) / 60
+            left = minutes * (1 - share) / max(share - self._first[1], 1e-9)
+            line = f"{share:.0%} done after {minutes:.1f} minutes, about {left:.1f} left ({what})"
+            self._console.print(line, highlight=False, soft_wrap=True)
+
+
+def _plan(config, folder, data):
+    entries = entries_of(config, folder.path)
+    made = "given" if config.models else f"{config.epochs} epochs each, U-Net with {config.filters} filters"
+    images = config.slices or "all"
+    return {
+        "data": f"{config.data}: {images} of {data.sizes['test']} test images, those with foreground",
+        "models": f"{len(entries)} ({', '.join(dict.fromkeys(entry.label for entry in entries))}), {made}",
+        "attacks": f"{len(pixel_measures.attacks(config.extras))} a model, {config.draws} draws of random values",
+        "folder": folder.path,
+    }
+
+
+def _show(result, decided, path, console):
+    title = "Clean Dice, and mean height of each curve as a share of it"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    for name in ("model", "clean Dice", "A, B level", "C count", "D random", "random pixels"):
+        table.add_column(name)
+    for label, *cells in pixel_text.summary_rows(result):
+        table.add_row(label, *(cell.split()[0] for cell in cells))  # the page has the intervals
+    console.print(table)
+    table = Table("claim", "verdict", box=box.SIMPLE_HEAD)
+    for claim in decided:
+        table.add_row(f"{claim['claim']}  {claim['text']}", claim["verdict"])
+    console.print(table, highlight=False)
+    console.print(f"Models, measures, tables, figures and summary.md are in {path}/", highlight=False, soft_wrap=True)
+    console.print(f"Next: look at {path / 'summary.md'}", highlight=False, soft_wrap=True)
+
+
+def _record(path):
+    """The record of a study to go on with."""
+    try:
+        record = json.loads((path / "record.json").read_text(encoding="utf-8"))
+        if record["program"] == PixelRobustness.program and isinstance(record["config"], dict):
+            return record
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(f"--resume {path} holds no pixel study. Expected the run folder of pixel_robustness.py.")
+
+
+def _begun(path, stored):
+    """The config that a study was begun with."""
+    options = {name: value for name, value in stored.items() if name not in ("resume", "output", "overwrite")}
+    if options["models"] is not None:
+        options["models"] = tuple(map(Path, options["models"]))
+    return replace(PixelRobustness(**options), output=path)

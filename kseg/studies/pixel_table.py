@@ -1,0 +1,129 @@
+"""The measures of all models of the pixel study brought together: Dice by case, curves, areas, statistics."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from kseg.metrics import Counts, dice, nanmean
+from kseg.stats import area_under, crossed_interval
+from kseg.studies.pixel_measures import COUNTS, LEVELS
+
+EXPERIMENTS = ("level", "count", "noise", "step")
+MAIN = ("gradient", "signed")  # how the document chooses pixels
+
+
+@dataclass(frozen=True)
+class Result:
+    """The study's measures, for its tables and for other code.
+
+    `entries` are the models (label, seed, folder), `measures` {model's name: what `pixel_measures.measure` gave},
+    `case` `[n]` the case of each attacked image, `unit` the largest value of the images.
+
+    Example:
+        >>> from kseg.configs import PixelRobustness
+        >>> from kseg.studies.pixel_robustness import run
+        >>> result = run(PixelRobustness(preset="quick"), Path("study"))  # doctest: +SKIP
+        >>> result.curve("dice", "count")["mean"]  # doctest: +SKIP
+    """
+
+    entries: tuple
+    case: np.ndarray
+    unit: float
+    measures: dict = field(repr=False)
+
+    @cached_property
+    def labels(self):
+        """The kinds of models, in the order of the study."""
+        return list(dict.fromkeys(entry.label for entry in self.entries))
+
+    def clean(self, entry):
+        """Dice of every test case `[cases]`, all its slices put together, as they are."""
+        return self.measures[entry.name]["clean/dice"]
+
+    def models(self, label):
+        """The entries of one kind, by seed."""
+        return [entry for entry in self.entries if entry.label == label]
+
+    def x(self, experiment):
+        """What an experiment varies `[P]`: the level, or the number of pixels."""
+        return self.unit * np.array(LEVELS) if experiment == "level" else np.array(COUNTS, float)
+
+    def images_dice(self, entry, experiment, selector="gradient", order="signed"):
+        """Dice of each attacked image `[n, P]`: the mean over foreground classes, of `noise` also over the draws."""
+        values = self._scores(entry, experiment, selector, order)
+        if experiment == "level":
+            return values[:, 1:]  # the first is the clean image
+        return values.reshape(len(values), len(COUNTS), -1).mean(axis=-1)
+
+    def _scores(self, entry, experiment, selector, order):
+        tp, fp, fn = (self._hits(entry, experiment, selector, order, name) for name in ("tp", "fp", "fn"))
+        return nanmean(dice(Counts(tp, fp, fn, 0 * tp)))
+
+    def _hits(self, entry, experiment, selector, order, name):
+        return self.measures[entry.name][f"hits/{selector}/{order}/{experiment}/{name}"].astype(np.float64)
+
+    def cases_dice(self, entry, experiment, selector="gradient", order="signed"):
+        """Mean Dice of the attacked images of each case `[cases, P]`."""
+        return self._by_case(self.images_dice(entry, experiment, selector, order))
+
+    def clean_dice(self, entry):
+        """Mean Dice of the images of each case, as they are `[cases]`."""
+        return self._by_case(self._scores(entry, "count", *MAIN)[:, :1])[:, 0]
+
+    def _by_case(self, values):
+        _, place = np.unique(self.case, return_inverse=True)
+        return np.stack([values[place == i].mean(axis=0) for i in range(place.max() + 1)])
+
+    def has(self, experiment, selector="gradient", order="signed"):
+        """Whether this attack was run on all models."""
+        return all(f"hits/{selector}/{order}/{experiment}/tp" in self.measures[entry.name] for entry in self.entries)
+
+    def curve(self, label, experiment, selector="gradient", order="signed", relative=False):
+        """One line of a figure: {"x", "mean", "low", "high" `[P]`, "seeds" `[S, P]`}.
+
+        The mean is over seeds and cases, the interval of 95 % resamples both; `relative` divides the Dice of a model by
+        that of its clean images.
+        """
+        values = np.stack([self._curve(entry, experiment, selector, order, relative) for entry in self.models(label)])
+        bounds = np.array([crossed_interval(values[..., i]) for i in range(values.shape[-1])])
+        means = values.mean(axis=1)
+        return {
+            "x": self.x(experiment), "mean": means.mean(axis=0), "low": bounds[:, 0], "high": bounds[:, 1],
+            "seeds": means,
+        }  # fmt: skip
+
+    def _curve(self, entry, experiment, selector, order, relative):
+        values = self.cases_dice(entry, experiment, selector, order)
+        return values / self.clean_dice(entry).mean() if relative else values
+
+    def area(self, entry, experiment, selector="gradient", order="signed", relative=True):
+        """Mean height of a model's curve by case `[cases]`: 1 is a Dice that no attack changes."""
+        values = self._curve(entry, experiment, selector, order, relative)
+        return area_under(self.x(experiment), values)
+
+    def missed(self, entry, experiment, selector="gradient", order="signed"):
+        """Share of images `[P]` in which the model finds no foreground at all."""
+        tp, fp = (self._hits(entry, experiment, selector, order, name) for name in ("tp", "fp"))
+        none = ((tp + fp).sum(axis=-1) == 0).mean(axis=0)
+        return none[1:] if experiment == "level" else none.reshape(len(COUNTS), -1).mean(axis=-1)
+
+    def statistic(self, entry, output, name):
+        """A statistic of the gradients of each attacked image `[n]`; see `kseg.saliency.spread`."""
+        return self.measures[entry.name][f"spread/{output}/{name}"]
+
+
+def statistics(result):
+    """{output: {statistic: {kind of model: its value by seed}}}."""
+    found = {}
+    for output in ("probability", "logit"):
+        prefix = f"spread/{output}/"
+        names = [key.removeprefix(prefix) for key in result.measures[result.entries[0].name] if key.startswith(prefix)]
+        found[output] = {
+            name: {
+                label: [float(np.nanmean(result.statistic(entry, output, name))) for entry in result.models(label)]
+                for label in result.labels
+            }
+            for name in names
+        }
+    return found

@@ -1,0 +1,129 @@
+"""The page of the pixel study, in Markdown."""
+
+import numpy as np
+
+from kseg.configs import PixelRobustness
+from kseg.stats import crossed_interval
+from kseg.studies.pixel_claims import FOUR, NEARLY, UNDER_ATTACK
+from kseg.studies.pixel_data import KEPT_SHARE
+from kseg.studies.pixel_measures import COUNTS, FEW, LEVELS
+from kseg.studies.pixel_models import CUTOUT, SALIENT, SIDE
+from kseg.studies.pixel_table import statistics
+
+CELLS = (
+    "Clean Dice: mean over test cases, all slices of a case together. The others: mean height of the curve as a share "
+    "of the model's clean Dice on the attacked images; 1 is a Dice that no attack changes. In brackets 95 % over seeds "
+    "and cases."
+)
+HOW = (
+    "Differences are paired by case. The interval resamples seeds and cases together (95 %); p is of a sign-flip test "
+    "over cases, means over seeds, after Holm's correction for all comparisons below. A comparison holds if both agree."
+    " A claim is *supported* if all its comparisons hold, *contradicted* if all hold the other way round, *partly "
+    "supported* if some hold and none the other way round, else *not supported*. Robustness is the mean height of a "
+    "curve as a share of the model's own clean Dice (claims 3 and 4) or as it is (claim 5). Seeds are few: an interval "
+    f"over three of them is a rough one. Nearly equal means that the interval of every difference is within {NEARLY}."
+)
+READ = {
+    "figure1.png": "One test image. The scale of each gradient stands at its colour bar.",
+    "figure2.png": "Solid: pixels of highest gradient. Dashed: as many random ones. Bands: 95 % over seeds and cases.",
+    "figure3.png": "Hollow: what the document gives in words.",
+    "spread.png": "Each marker is one model. Spread is the participation ratio (sum |g|)^2 / (n sum g^2).",
+}
+
+
+def summary_rows(result):
+    """Rows of the overview: model, clean Dice, mean height of its curves, and of that of random pixels, as words."""
+    rows = []
+    for label in result.labels:
+        entries = result.models(label)
+        cells = [np.stack([result.clean(entry) for entry in entries])]
+        cells += [np.stack([result.area(entry, what) for entry in entries]) for what in UNDER_ATTACK]
+        cells += [np.stack([result.area(entry, "level", order="random") for entry in entries])]
+        rows.append([label, *map(_cell, cells)])
+    return rows
+
+
+def _cell(values):
+    low, high = (f"{bound:.3f}".removeprefix("0") for bound in crossed_interval(values))
+    return f"{np.nanmean(values):.3f} ({low}-{high})"
+
+
+def _table(head, rows):
+    return [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def page(result, decided, record, figures, folder="."):
+    """The page on a study.
+
+    Args:
+        result: Result.
+        decided: of `pixel_claims.claims`.
+        record: of the run folder, for how it was made.
+        figures: {file name: heading}.
+        folder: where the figures are, seen from the page.
+    """
+    head = ["model", "clean Dice of whole cases", "A, B: level", "C: count", "D: random values", "random pixels, level"]
+    claims = [[f"**{each['claim']}** {each['text']}", each["verdict"], each["why"]] for each in decided]
+    lines = ["# Losses, gradients and single pixels", "", *_made(result, record), ""]
+    lines += ["## Which loss?", "", _answer(result), "", *_table(head, summary_rows(result)), CELLS, ""]
+    lines += ["## What the document says, decided", "", *_table(["claim", "verdict", "numbers"], claims), HOW, ""]
+    lines += ["## Figures", ""]
+    for name, heading in figures.items():
+        lines += [f"### {heading}", "", f"![{heading}]({folder}/{name})", ""]
+        lines += [READ[name], ""] if name in READ else []
+    return "\n".join([*lines, "## Gradients in numbers", "", *_statistics(result)])
+
+
+def _made(result, record):
+    config = {name: value for name, value in record["config"].items() if name not in ("resume", "output", "overwrite")}
+    config["models"] = config["models"] and tuple(config["models"])
+    command, versions = PixelRobustness(**config).command(), record["versions"]
+    told = [
+        f"`{command}` (kseg {record['kseg']}, TensorFlow {versions['tensorflow']}, Keras {versions['keras']}): "
+        f"{len(result.entries)} models, {len(result.case)} test images with foreground from {len(set(result.case))} "
+        f"cases, values from 0 to {result.unit:g}. The pixels of highest gradient of the summed foreground probability "
+        f"are found once, on the clean image, and replaced: {FEW} pixels by rising values (A: up to {result.unit:g}, "
+        f"B: up to {LEVELS[-1] * result.unit:g}), 1 to {COUNTS[-1]} pixels by {result.unit:g} (C) and by random "
+        f"values (D, {config['draws']} draws).",
+    ]
+    if not config["models"]:
+        told += [
+            "",
+            "Models of a seed start from the same weights and see the images in the same order: "
+            f"{config['epochs']} epochs, {config['filters']} filters, {config['depth']} poolings, a sigmoid.",
+        ]
+    if CUTOUT in result.labels:
+        told += [
+            "",
+            f"*{CUTOUT}* hides a square of {SIDE:g} of the image's side in each training image; *{SALIENT}* is trained "
+            f"on the {KEPT_SHARE:.0%} of pixels of highest gradient alone and sees whole images here.",
+        ]
+    return told
+
+
+def _answer(result):
+    """The order of the models, in words."""
+    labels = [label for label in result.labels if label in FOUR]
+    if len(labels) < 2:
+        return "Fewer than two of the four losses were compared."
+    clean = {label: np.mean([np.nanmean(result.clean(e)) for e in result.models(label)]) for label in labels}
+    kept = {
+        label: np.mean([result.area(e, what).mean() for e in result.models(label) for what in UNDER_ATTACK])
+        for label in labels
+    }
+    order, robust = (sorted(labels, key=values.get, reverse=True) for values in (clean, kept))
+    told = ", ".join(f"{label} {clean[label]:.3f}" for label in order)
+    left = ", ".join(f"{label} {kept[label]:.2f}" for label in robust)
+    return (
+        f"On clean images: {told}. Under attack, the share of the clean Dice that is left, mean over A to D: {left}. "
+        "The verdicts below say which of these differences are more than chance."
+    )
+
+
+def _statistics(result):
+    lines = []
+    for output, values in statistics(result).items():
+        rows = [[label, *(f"{np.mean(values[name][label]):.3g}" for name in values)] for label in result.labels]
+        lines += [f"Of the summed {output}, mean over images and seeds:", ""]
+        lines += _table(["model", *(name.replace("_", " ") for name in values)], rows)
+    return lines

@@ -1,0 +1,93 @@
+"""Dice, curves and areas of the pixel study from hits that were made up, beside plain loops."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kseg.studies.pixel_measures import COUNTS, LEVELS
+from kseg.studies.pixel_models import Entry
+from kseg.studies.pixel_table import Result, statistics
+
+CASE = np.array(["a", "a", "b", "c", "c", "c"])
+DRAWS = 3
+WIDTH = {"level": 1 + len(LEVELS), "count": len(COUNTS), "noise": DRAWS * len(COUNTS)}
+
+
+def measures(seed):
+    rng, found = np.random.default_rng(seed), {"clean/dice": np.array([0.9, 0.8, 0.7]) + 0.01 * seed}
+    for experiment, width in WIDTH.items():
+        for order in ("signed", "random"):
+            hits = {name: rng.integers(1, 50, (len(CASE), width, 2)) for name in ("tp", "fp", "fn")}
+            hits["tp"][0, -1] = hits["fp"][0, -1] = 0  # nothing found at all
+            found |= {f"hits/gradient/{order}/{experiment}/{name}": array for name, array in hits.items()}
+    found["spread/probability/participation"] = rng.uniform(size=len(CASE))
+    found["spread/logit/participation"] = np.array([0.5, np.nan, 0.3, 0.3, 0.3, 0.6])
+    return found
+
+
+@pytest.fixture(scope="module")
+def result():
+    entries = tuple(Entry(label, seed, Path(f"{label}_{seed}")) for seed in range(2) for label in ("bce", "dice"))
+    return Result(entries, CASE, 0.2, {entry.name: measures(i) for i, entry in enumerate(entries)})
+
+
+def dice_of(result, entry, experiment, order="signed"):
+    """`[n, settings]` by loops."""
+    measured = result.measures[entry.name]
+    tp, fp, fn = (measured[f"hits/gradient/{order}/{experiment}/{name}"] for name in ("tp", "fp", "fn"))
+    scores = np.zeros(tp.shape[:2])
+    for i, j in np.ndindex(scores.shape):
+        scores[i, j] = sum(2 * tp[i, j, k] / (2 * tp[i, j, k] + fp[i, j, k] + fn[i, j, k]) for k in range(2)) / 2
+    return scores
+
+
+def by_case(scores):
+    return np.array([scores[:2].mean(axis=0), scores[2], scores[3:].mean(axis=0)])
+
+
+def test_curves_are_means_over_seeds_and_cases_not_over_images(result):
+    curve = result.curve("dice", "level")
+    seeds = [by_case(dice_of(result, entry, "level"))[:, 1:].mean(axis=0) for entry in result.models("dice")]
+    np.testing.assert_allclose(curve["seeds"], seeds)
+    np.testing.assert_allclose(curve["mean"], np.mean(seeds, axis=0))
+    np.testing.assert_allclose(curve["x"], 0.2 * np.array(LEVELS))
+    assert (curve["low"] < curve["mean"]).all() and (curve["mean"] < curve["high"]).all()
+
+
+def test_random_values_are_averaged_over_draws_of_each_count(result):
+    entry = result.entries[0]
+    scores = dice_of(result, entry, "noise")
+    expected = [scores[:, DRAWS * i : DRAWS * (i + 1)].mean(axis=1) for i in range(len(COUNTS))]
+    np.testing.assert_allclose(result.images_dice(entry, "noise"), np.transpose(expected))
+    assert list(result.x("noise")) == list(COUNTS)
+
+
+def test_relative_curves_are_shares_of_the_clean_dice_of_that_model(result):
+    entry = result.entries[1]
+    clean = by_case(dice_of(result, entry, "count")[:, 0])
+    np.testing.assert_allclose(result.clean_dice(entry), clean)
+    values = by_case(dice_of(result, entry, "count")) / clean.mean()
+    expected = [np.trapezoid(row, COUNTS) / COUNTS[-1] for row in values]
+    np.testing.assert_allclose(result.area(entry, "count"), expected)
+    np.testing.assert_allclose(result.area(entry, "count", relative=False), np.array(expected) * clean.mean())
+
+
+def test_images_without_any_foreground_found_are_counted(result):
+    entry = result.entries[0]
+    found = np.zeros(len(COUNTS))
+    found[-1] = 1 / 6
+    np.testing.assert_allclose(result.missed(entry, "count"), found)
+    np.testing.assert_allclose(result.missed(entry, "noise"), found / DRAWS)
+    np.testing.assert_allclose(result.missed(entry, "level")[-1], 1 / 6)
+
+
+def test_what_was_measured_is_known(result):
+    assert result.has("noise", "gradient", "random")
+    assert not result.has("noise", "gradient", "absolute") and not result.has("count", "loss")
+    np.testing.assert_allclose(result.clean(result.entries[2]), [0.92, 0.82, 0.72])
+
+
+def test_statistics_leave_out_images_without_gradient(result):
+    found = statistics(result)["logit"]["participation"]
+    assert found == {"bce": pytest.approx([0.4, 0.4]), "dice": pytest.approx([0.4, 0.4])}
