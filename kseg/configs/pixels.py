@@ -68,6 +68,7 @@ class PixelRobustness(Command):
             check(alone, flag(field.name), getattr(self, field.name), "no other option beside --resume")
         for name in self.TRAINING if self.models is not None else ():
             check(getattr(self, name) is None, flag(name), getattr(self, name), "no option of training beside --models")
+        check(self.bn or self.models is None, "--bn", self.bn, "no option of training beside --models")
         check(self.models is None or len(self.models) > 0, "--models", self.models, "at least one run folder")
         for name, value in self.otherwise.items():
             if getattr(self, name) is None:

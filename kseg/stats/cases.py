@@ -65,8 +65,8 @@ def paired_test(a, b, *, level=0.95, resamples=10_000, seed=0):
     """
     difference = np.subtract(*pairs(a, b, "cases"))
     count = len(difference)
-    if not count:
-        return Paired(*[float("nan")] * 4, 0)
+    if count < 2:  # one case has no chance to differ from itself
+        return Paired(float(difference.mean()) if count else float("nan"), *[float("nan")] * 3, count)
     tested = stats.permutation_test(
         (difference,), np.mean, permutation_type="samples", n_resamples=resamples, vectorized=True,
         batch=max(1, MEMORY // count), rng=np.random.default_rng(seed),

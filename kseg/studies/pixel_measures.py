@@ -8,6 +8,8 @@ import numpy as np
 from kseg.attacks.pixels import PixelSweep, Setting, rank_pixels, replace_pixels
 from kseg.files import atomic
 from kseg.inference import load_model, predict_masks, score_cases
+from kseg.metrics import nanmean
+from kseg.models import with_logits
 from kseg.saliency import Explainer, spread
 
 FORMAT = "kseg pixel measures 1"
@@ -61,7 +63,7 @@ def plan(unit, draws):
 
 def attacks(extras):
     """(selector, order, experiments) of every attack of a model."""
-    main = [("gradient", order, ("level", "count", "noise")) for order in ("signed", "absolute", "random")]
+    main = [("gradient", order, ("level", "count", "noise", "step")) for order in ("signed", "absolute", "random")]
     rest = [("gradient", "lowest", ("level", "count")), ("loss", "absolute", ("step",))]
     others = [name for name in (*SELECTORS, *(FURTHER if extras else ())) if name != "gradient"]
     return [*main, *rest, *((name, "signed", ("level", "count")) for name in others)]
@@ -80,25 +82,31 @@ def measure(entry, data, rows, config, unit, progress=None):
 
     Returns:
         {name: array}. "hits/SELECTOR/ORDER/EXPERIMENT/tp" and "fp", "fn", "overlap", "mass" `[n, P, F]` for P settings
-        of `plan` and F foreground classes; "spread/OUTPUT/STATISTIC" `[n]`; "clean/dice" and "clean/accuracy" of every
-        test case, its slices put together; "example/..." of one image.
+        of `plan` and F foreground classes; "ranked/SELECTOR" `[n, 50]` the pixels of highest value;
+        "spread/OUTPUT/STATISTIC" `[n]`; "clean/dice" and "clean/accuracy" of every test case, its slices put together;
+        "example/..." of one image. The padding of an image is neither attacked nor scored.
     """
     model = load_model(entry.folder)
-    sweep, settings, maps, found = PixelSweep(model), plan(unit, config.draws), {}, {}
+    sweep, settings, found = PixelSweep(model), plan(unit, config.draws), {}
+    maps = {"loss": maps_of(model, "loss", rows)}
     todo = attacks(config.extras)
     for done, (selector, order, experiments) in enumerate(todo, 1):
         if selector not in maps:
             maps[selector] = maps_of(model, selector, rows)
-        ranked = rank_pixels(maps[selector], max(COUNTS), order, rows=rows.row)
+        ranked = rank_pixels(maps[selector], max(COUNTS), order, rows=rows.row, inside=rows.box)
+        if order == "signed":
+            found[f"ranked/{selector}"] = ranked.numpy()
         wanted = [setting for name in experiments for setting in getattr(settings, name)]
         hits = sweep(
-            rows.images, rows.masks, ranked, wanted, rows=rows.row, high=LEVELS[-1] * unit,
+            rows.images, rows.masks, ranked, wanted, rows=rows.row, boxes=rows.box, high=LEVELS[-1] * unit,
             directions=np.sign(maps["loss"]) if "step" in experiments else None,
         )  # fmt: skip
         edges = np.cumsum([0, *(len(getattr(settings, name)) for name in experiments)])
         for name, start, stop in zip(experiments, edges, edges[1:], strict=False):
             path = f"hits/{selector}/{order}/{name}"
-            found |= {f"{path}/{key}": array[:, start:stop] for key, array in hits._asdict().items()}
+            for key, array in hits._asdict().items():
+                small = np.int32 if array.dtype.kind == "i" else np.float32
+                found[f"{path}/{key}"] = array[:, start:stop].astype(small)
         if progress:
             progress(done, len(todo))
     levels = [level * unit for level in SHOWN]
@@ -109,16 +117,17 @@ def maps_of(model, selector, rows):
     """Maps `[n, H, W, C]` of a way to choose pixels; those of integrated gradients without their error."""
     options = (SELECTORS | FURTHER)[selector]
     if options.get("output") == "loss":
-        options = options | {"loss": "bce", "head": "sigmoid"}
-    found = Explainer(model, **options)(rows.images, rows.masks)
+        _, head = with_logits(model)
+        options = options | {"loss": "bce" if head == "sigmoid" else "cce"}
+    found = Explainer(model, **options)(rows.images, rows.masks, rows=rows.row)
     return found.values if isinstance(found, tuple) else found
 
 
 def _clean(model, data):
     """Dice (the mean over foreground classes) and pixel accuracy of every test case."""
     scores = [case.values() for case in score_cases(model, data, "test")]
-    found = {"clean/dice": [np.nanmean(score["dice"][1:]) for score in scores]}
-    return {name: np.array(v) for name, v in (found | {"clean/accuracy": [s["accuracy"][0] for s in scores]}).items()}
+    dice, accuracy = [nanmean(s["dice"][1:]) for s in scores], [s["accuracy"][0] for s in scores]
+    return {"clean/dice": np.array(dice, np.float64), "clean/accuracy": np.array(accuracy, np.float64)}
 
 
 def _gradients(model, rows, maps):
@@ -135,7 +144,8 @@ def _gradients(model, rows, maps):
 def _example(model, rows, maps, levels):
     """Of the image with most foreground: gradients, prediction, and masks as the level rises (S0.15 to S0.17)."""
     i = int((rows.masks > 0).sum(axis=(1, 2)).argmax())
-    image, ranked = rows.images[i : i + 1], rank_pixels(maps["gradient"][i : i + 1], FEW, "signed")
+    image, box = rows.images[i : i + 1], rows.box[i : i + 1]
+    ranked = rank_pixels(maps["gradient"][i : i + 1], FEW, "signed", inside=box)
     attacked = [image, *(replace_pixels(image, ranked, level).numpy() for level in levels)]
     return {
         "example/row": np.int64(rows.row[i]), "example/image": image[0], "example/mask": rows.masks[i],
@@ -149,19 +159,23 @@ def save(path, found, **facts):
     with atomic(path) as part, h5py.File(part, "w") as file:
         file.attrs.update({"format": FORMAT, **facts})
         for name, array in found.items():
-            file[name] = array
+            file.create_dataset(name, data=array, compression="gzip" if np.ndim(array) else None)
 
 
-def read(path):
+def read(path, **facts):
     """{name: array} of a file that `save` wrote.
 
     Raises:
-        ValueError: another file.
+        ValueError: another file, or one that was saved with other `facts`.
     """
     try:
         with h5py.File(path) as file:
             if file.attrs.get("format") != FORMAT:
                 raise ValueError(f"{path} holds no measures. Expected format {FORMAT!r}; remove it to measure again.")
+            for name, value in facts.items():
+                if file.attrs.get(name) != value:
+                    was = f"{name} {file.attrs.get(name)}, not {value}"
+                    raise ValueError(f"{path} was measured with {was}. Expected the same; take another folder.")
             names = []
             file.visit(names.append)
             return {name: file[name][()] for name in names if isinstance(file[name], h5py.Dataset)}

@@ -1,5 +1,6 @@
 """What the pixel study leaves to be seen: figures as the document arranges them, and tables of numbers."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,12 +8,15 @@ import numpy as np
 from kseg import report
 from kseg.studies.pixel_claims import UNDER_ATTACK
 from kseg.studies.pixel_measures import FURTHER, SELECTORS, SHOWN
-from kseg.studies.pixel_table import statistics
+from kseg.studies.pixel_table import MAIN, WITHIN, statistics
 
-# Numbers that the document gives in words (S0.11, S0.12): {experiment: {kind of model: (x, Dice)}}.
-DOCUMENT = {"level": {"dice": (0.6, 0.05), "bce+dice": (0.6, 0.6)}, "count": {"dice": (30, 0.3), "bce+dice": (30, 0.7)}}
-AXES = {"level": "value of the replaced pixels", "count": "replaced pixels", "noise": "replaced pixels",
-        "step": "changed pixels"}  # fmt: skip
+# Numbers that the document gives in words (S0.11, S0.12), levels in units of the largest value of the images:
+# {experiment: {kind of model: (x, Dice)}}. Below 5 % stands at 5 %, above 70 % at 70 %.
+DOCUMENT = {"level": {"dice": (3, 0.05), "bce+dice": (3, 0.6)}, "count": {"dice": (30, 0.3), "bce+dice": (30, 0.7)}}
+AXES = {
+    "level": "value of the replaced pixels", "range": "value of the replaced pixels", "count": "replaced pixels",
+    "noise": "replaced pixels", "step": "changed pixels",
+}  # fmt: skip
 FIGURES = {
     "figure1.png": "Gradients of the prediction with respect to the image",
     "figure2.png": "A. Five pixels of highest gradient, values within the range of the images",
@@ -22,7 +26,8 @@ FIGURES = {
     "figure5.png": "C. More pixels, replaced by the largest value of the images",
     "figure6.png": "D. More pixels, replaced by random values",
     "figure7.png": "Predictions without an attack",
-    "directional.png": "Directional: the same number of pixels, moved along the sign of the gradient of the loss",
+    "directional.png": "The same pixels as in C, moved by the largest value along the sign of the gradient of BCE",
+    "largest_loss.png": "The same, at the pixels where the gradient of BCE is largest",
     "selectors.png": "Other ways to choose the pixels",
     "spread.png": "Spread of the gradients against what an attack leaves",
     "statistics.png": "Statistics of gradients and margins",
@@ -40,13 +45,13 @@ def draw(result, decided, folder):
 def figures(result, decided):
     """{file name: matplotlib Figure}."""
     largest = [(result.unit, "largest value of the images")]
-    low = result.x("level") <= result.unit * 1.001
     panels = {
-        "figure2.png": [_panel(result, "level", relative, keep=low) for relative in (False, True)],
+        "figure2.png": [_panel(result, "range", relative) for relative in (False, True)],
         "figure3.png": [_panel(result, "level", relative, marks=largest) for relative in (False, True)],
         "figure5.png": [_panel(result, "count", relative) for relative in (False, True)],
         "figure6.png": [_panel(result, "noise", relative) for relative in (False, True)],
-        "directional.png": [_panel(result, "step", relative, "loss", "absolute") for relative in (False, True)],
+        "directional.png": [_panel(result, "step", relative) for relative in (False, True)],
+        "largest_loss.png": [_panel(result, "step", relative, "loss", "absolute") for relative in (False, True)],
     }
     found = {name: report.plot_robustness(each, FIGURES[name]) for name, each in panels.items()}
     others = [name for name in (*SELECTORS, *FURTHER) if result.has("count", name)]
@@ -65,21 +70,20 @@ def figures(result, decided):
     return found
 
 
-def _panel(result, experiment, relative, selector="gradient", order="signed", *, keep=None, marks=(), title=None):
-    def lines(order):
-        curves = {label: result.curve(label, experiment, selector, order, relative) for label in result.labels}
-        if keep is None:
-            return curves
-        return {
-            label: {key: array[..., keep] for key, array in curve.items()} for label, curve in curves.items()
-        }
+def _panel(result, experiment, relative, selector="gradient", order="signed", *, marks=(), title=None):
+    def lines(*how):
+        return {label: result.curve(label, experiment, *how, relative) for label in result.labels}
 
-    random = lines("random") if selector == "gradient" and result.has(experiment, selector, "random") else None
-    document = DOCUMENT.get(experiment, {}) if not relative and selector == "gradient" and keep is None else {}
+    random = lines("gradient", "random") if result.has(experiment, "gradient", "random") else None
+    document = DOCUMENT.get(experiment, {}) if not relative and (selector, order) == MAIN else {}
+    if experiment == "level":
+        document = {label: (x * result.unit, y) for label, (x, y) in document.items()}
+    levels = experiment in ("level", WITHIN)
     return {
         "title": title or ("share of the clean Dice" if relative else "Dice"), "xlabel": AXES[experiment],
         "ylabel": "share of the clean Dice" if title else None,
-        "curves": lines(order), "control": random, "marks": list(marks),
+        "curves": lines(selector, order), "control": random, "marks": list(marks),
+        "start": {label: result.start(label, relative) for label in result.labels} if levels else None,
         "document": {label: point for label, point in document.items() if label in result.labels},
     }  # fmt: skip
 
@@ -108,9 +112,9 @@ def _examples(result):
 
 
 def _correlations(decided):
-    """{output: (rho, p)} of the spread of the gradients with what is left as the level rises (claim 6)."""
+    """{output: rho} of the spread of the gradients with what is left as the level rises (claim 6)."""
     (claim,) = (claim for claim in decided if "correlations" in claim)
-    return {each["output"]: (each["rho"], each["p"]) for each in claim["correlations"] if each["what"] == "level"}
+    return {each["output"]: each["rho"] for each in claim["correlations"] if each["what"] == "level"}
 
 
 def _points(result):
@@ -141,19 +145,33 @@ def model_rows(result):
 
 
 def curve_rows(result):
-    """A dict a point of every curve: attack, model, x, mean, interval, share of images left without foreground."""
+    """A dict a point of every curve, for a CSV file: one for all seeds of a kind of model, and one for each seed.
+
+    "mean", "low", "high" of the Dice over cases (and seeds), "share" of the clean Dice, "none" the share of images left
+    without foreground, "deviation" over draws. An x of -1 is the clean image, where levels vary.
+    """
     rows = []
     for selector, order, experiment in attacks_of(result):
         for label in result.labels:
-            curve = result.curve(label, experiment, selector, order)
-            missed = np.mean([result.missed(e, experiment, selector, order) for e in result.models(label)], axis=0)
-            for i, x in enumerate(curve["x"]):
-                numbers = {name: curve[name][i] for name in ("mean", "low", "high")} | {"none": missed[i]}
-                rows.append(
-                    {"selector": selector, "order": order, "experiment": experiment, "model": label, "x": round(x, 6)}
-                    | {name: round(float(value), 5) for name, value in numbers.items()}
-                )
+            for only in ((), *((entry,) for entry in result.models(label))):
+                part = replace(result, entries=only) if only else result
+                where = {"selector": selector, "order": order, "experiment": experiment, "model": label}
+                rows += _points_of(part, label, where | {"seed": only[0].seed if only else "all"})
     return rows
+
+
+def _points_of(result, label, where):
+    experiment, how = where["experiment"], (where["selector"], where["order"])
+    curve, share = (result.curve(label, experiment, *how, relative) for relative in (False, True))
+    columns = {name: curve[name] for name in ("mean", "low", "high")} | {"share": share["mean"]}
+    columns["none"] = np.mean([result.missed(entry, experiment, *how) for entry in result.models(label)], axis=0)
+    columns["deviation"] = result.deviation(label, experiment, *how)
+    start = {"mean": result.start(label), "low": math.nan, "high": math.nan, "share": 1.0, "none": math.nan}
+    clean = [where | {"x": -1} | start | {"deviation": 0.0}] if experiment == "level" else []
+    return clean + [
+        where | {"x": round(float(x), 6)} | {name: round(float(column[i]), 5) for name, column in columns.items()}
+        for i, x in enumerate(curve["x"])
+    ]
 
 
 def attacks_of(result):

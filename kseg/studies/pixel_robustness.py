@@ -1,6 +1,7 @@
 """D0's study: train models with four losses, attack the pixels of highest gradient, decide what the document says."""
 
 import json
+import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,15 @@ from kseg.data import open_data
 from kseg.data.source import check_split
 from kseg.files import write_csv, write_json, write_text
 from kseg.inference import check_fit, load_model
+from kseg.models import unet
 from kseg.studies import pixel_measures, pixel_models, pixel_page, pixel_text
 from kseg.studies.pixel_claims import claims
 from kseg.studies.pixel_data import choose_rows
 from kseg.studies.pixel_table import Result
 from kseg.training.record import RunFolder, check_output, environment
 
-KEPT = ["claims.json", "curves.csv", "figures", "measures", "models", "models.csv", "record.json", "summary.md"]
+KEPT = ["claims.json", "curves.csv", "error.txt", "figures", "measures", "models", "models.csv", "record.json",
+        "salient", "summary.md"]  # fmt: skip
 __all__ = ["Result", "claims", "execute", "run"]
 
 
@@ -43,19 +46,39 @@ def run(config, folder, tell=None):
     Raises:
         ValueError: data or models that do not fit.
     """
-    data, entries = open_data(config.data), entries_of(config, folder)
-    rows = choose_rows(data, "test", config.slices)
+    data, rows, entries = checked(config, folder)
     unit, steps = float(data.value_range[1]), _Steps(tell or (lambda *_: None), len(entries), config)
+    facts = {"data": data.fingerprint(), "images": len(rows.row), "draws": config.draws, "extras": config.extras}
     files = {entry.name: folder / "measures" / f"{entry.name}.h5" for entry in entries}
-    (folder / "measures").mkdir(exist_ok=True)
+    (folder / "measures").mkdir(parents=True, exist_ok=True)
     for number, entry in enumerate(entries):
         steps.begin(entry, number)
         if config.models is None and not pixel_models.is_trained(entry):
             pixel_models.train(entry, config, folder, [steps.epochs()])
         if not files[entry.name].exists():
             found = pixel_measures.measure(entry, data, rows, config, unit, steps.attacks)
-            pixel_measures.save(files[entry.name], found, label=entry.label)
-    return Result(tuple(entries), rows.case, unit, {name: pixel_measures.read(path) for name, path in files.items()})
+            pixel_measures.save(files[entry.name], found, **facts)
+    measures = {name: pixel_measures.read(path, **facts) for name, path in files.items()}
+    return Result(tuple(entries), rows.case, unit, measures)
+
+
+def checked(config, folder):
+    """(data, rows to attack, entries) of a study; a ValueError says what does not fit before anything is made."""
+    data = open_data(config.data)
+    for split in ("train", "validation", "test") if config.models is None else ("test",):
+        check_split(data, split)
+    height, width = data.shape[:2]
+    if height * width < max(pixel_measures.COUNTS) or not data.value_range[1] > 0:
+        raise ValueError(
+            f"data {data.name!r} has images of {height}x{width} and values up to {data.value_range[1]:g}. Expected at "
+            f"least {max(pixel_measures.COUNTS)} pixels and a largest value above 0."
+        )
+    entries = entries_of(config, folder)
+    if config.models is None:
+        unet(data.shape, 1, filters=config.filters, depth=config.depth, bn=config.bn)
+    for entry in entries if config.models else ():
+        check_fit(load_model(entry.folder), data)
+    return data, choose_rows(data, "test", config.slices), entries
 
 
 def entries_of(config, folder):
@@ -96,24 +119,21 @@ def execute(config, console):
     else:
         check_output(config)
         record = None
-    data = open_data(config.data)
-    for split in ("train", "validation", "test") if config.models is None else ("test",):
-        check_split(data, split)
+    data, rows, entries = checked(config, config.output or Path("runs"))
     data.verify()
-    choose_rows(data, "test", config.slices)
-    for entry in pixel_models.given(config.models) if config.models else ():
-        check_fit(load_model(entry.folder), data)
     facts = {"data": data.fingerprint(), "devices": environment(), "files": KEPT}
+    if record and record.get("data") != facts["data"]:
+        raise ValueError(f"data {config.data!r} changed since {config.output} was begun. Expected them as they were.")
     folder = RunFolder.reopen(config.output, record) if record else RunFolder(config, **facts)
-    console.print(report.fields_table(_plan(config, folder, data)))
+    console.print(report.fields_table(_plan(config, folder, data, rows, entries)))
     with folder.running():
-        with _Bar(console) as bar:
-            try:
+        try:
+            with _Bar(console) as bar:
                 result = run(config, folder.path, bar.tell)
-            except KeyboardInterrupt:
-                command = f"To go on: python scripts/pixel_robustness.py --resume {folder.path}"
-                console.print(command, highlight=False, soft_wrap=True)
-                raise
+        except BaseException:
+            command = f"To go on: python scripts/pixel_robustness.py --resume {shlex.quote(str(folder.path))}"
+            console.print(command, highlight=False, soft_wrap=True)
+            raise
         decided = claims(result)
         write_json(folder / "claims.json", decided)
         write_csv(folder / "models.csv", pixel_page.model_rows(result))
@@ -154,12 +174,10 @@ class _Bar:
             self._console.print(line, highlight=False, soft_wrap=True)
 
 
-def _plan(config, folder, data):
-    entries = entries_of(config, folder.path)
+def _plan(config, folder, data, rows, entries):
     made = "given" if config.models else f"{config.epochs} epochs each, U-Net with {config.filters} filters"
-    images = config.slices or "all"
     return {
-        "data": f"{config.data}: {images} of {data.sizes['test']} test images, those with foreground",
+        "data": f"{config.data}: {len(rows.row)} of {data.sizes['test']} test images, all with foreground",
         "models": f"{len(entries)} ({', '.join(dict.fromkeys(entry.label for entry in entries))}), {made}",
         "attacks": f"{len(pixel_measures.attacks(config.extras))} a model, {config.draws} draws of random values",
         "folder": folder.path,
@@ -169,9 +187,9 @@ def _plan(config, folder, data):
 def _show(result, decided, path, console):
     title = "Clean Dice, and mean height of each curve as a share of it"
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
-    for name in ("model", "clean Dice", "A, B level", "C count", "D random", "random pixels"):
+    for name in ("model", "clean Dice", "A", "B", "C", "D", "B, random pixels"):
         table.add_column(name)
-    for label, *cells in pixel_text.summary_rows(result):
+    for label, *cells, _ in pixel_text.summary_rows(result):
         table.add_row(label, *(cell.split()[0] for cell in cells))  # the page has the intervals
     console.print(table)
     table = Table("claim", "verdict", box=box.SIMPLE_HEAD)
@@ -196,6 +214,10 @@ def _record(path):
 def _begun(path, stored):
     """The config that a study was begun with."""
     options = {name: value for name, value in stored.items() if name not in ("resume", "output", "overwrite")}
-    if options["models"] is not None:
-        options["models"] = tuple(map(Path, options["models"]))
-    return replace(PixelRobustness(**options), output=path)
+    try:
+        options["models"] = options["models"] and tuple(map(Path, options["models"]))
+        return replace(PixelRobustness(**options), output=path)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"--resume {path} was begun with options that do not fit ({error}). Expected a study of this version."
+        ) from None

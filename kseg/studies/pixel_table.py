@@ -9,8 +9,8 @@ from kseg.metrics import Counts, dice, nanmean
 from kseg.stats import area_under, crossed_interval
 from kseg.studies.pixel_measures import COUNTS, LEVELS
 
-EXPERIMENTS = ("level", "count", "noise", "step")
 MAIN = ("gradient", "signed")  # how the document chooses pixels
+WITHIN = "range"  # experiment A: that part of experiment B ("level") whose values lie within the range of the images
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,33 @@ class Result:
 
     def models(self, label):
         """The entries of one kind, by seed."""
-        return [entry for entry in self.entries if entry.label == label]
+        return sorted((entry for entry in self.entries if entry.label == label), key=lambda entry: entry.seed)
 
     def x(self, experiment):
-        """What an experiment varies `[P]`: the level, or the number of pixels."""
-        return self.unit * np.array(LEVELS) if experiment == "level" else np.array(COUNTS, float)
+        """What an experiment varies `[P]`: the level ("range" for A, "level" for B), or the number of pixels."""
+        levels = self.unit * np.array(LEVELS)
+        return {WITHIN: levels[np.array(LEVELS) <= 1], "level": levels}.get(experiment, np.array(COUNTS, float))
 
     def images_dice(self, entry, experiment, selector="gradient", order="signed"):
         """Dice of each attacked image `[n, P]`: the mean over foreground classes, of `noise` also over the draws."""
-        values = self._scores(entry, experiment, selector, order)
-        if experiment == "level":
-            return values[:, 1:]  # the first is the clean image
-        return values.reshape(len(values), len(COUNTS), -1).mean(axis=-1)
+        return self._draws(entry, experiment, selector, order).mean(axis=-1)
+
+    def _draws(self, entry, experiment, selector, order):
+        """Dice `[n, P, draws]`; one draw where nothing is random."""
+        values = self._scores(entry, "level" if experiment == WITHIN else experiment, selector, order)
+        if experiment in ("level", WITHIN):
+            return values[:, 1 : 1 + len(self.x(experiment)), None]  # the first is the clean image
+        return values.reshape(len(values), len(COUNTS), -1)
+
+    def deviation(self, label, experiment="noise", selector="gradient", order="signed"):
+        """Standard deviation over draws of the mean Dice of all images `[P]`, mean over models (S0.13)."""
+        each = [self._draws(entry, experiment, selector, order).mean(axis=0) for entry in self.models(label)]
+        return np.mean([draws.std(axis=-1, ddof=draws.shape[-1] > 1) for draws in each], axis=0)
+
+    def pooled_dice(self, entry, experiment, selector="gradient", order="signed"):
+        """Dice `[P]` of all attacked images together, mean over foreground classes; the first of "level" is clean."""
+        sums = [self._hits(entry, experiment, selector, order, name).sum(axis=0) for name in ("tp", "fp", "fn")]
+        return nanmean(dice(Counts(*sums, 0 * sums[0])))
 
     def _scores(self, entry, experiment, selector, order):
         tp, fp, fn = (self._hits(entry, experiment, selector, order, name) for name in ("tp", "fp", "fn"))
@@ -68,12 +83,16 @@ class Result:
         return self._by_case(self.images_dice(entry, experiment, selector, order))
 
     def clean_dice(self, entry):
-        """Mean Dice of the images of each case, as they are `[cases]`."""
+        """Mean Dice of the attacked images of each case, as they are `[cases]`."""
         return self._by_case(self._scores(entry, "count", *MAIN)[:, :1])[:, 0]
 
     def _by_case(self, values):
         _, place = np.unique(self.case, return_inverse=True)
         return np.stack([values[place == i].mean(axis=0) for i in range(place.max() + 1)])
+
+    def start(self, label, relative=False):
+        """Mean Dice of the clean images over seeds and cases; 1 if `relative`."""
+        return 1.0 if relative else float(np.mean([self.clean_dice(entry).mean() for entry in self.models(label)]))
 
     def has(self, experiment, selector="gradient", order="signed"):
         """Whether this attack was run on all models."""
@@ -82,8 +101,8 @@ class Result:
     def curve(self, label, experiment, selector="gradient", order="signed", relative=False):
         """One line of a figure: {"x", "mean", "low", "high" `[P]`, "seeds" `[S, P]`}.
 
-        The mean is over seeds and cases, the interval of 95 % resamples both; `relative` divides the Dice of a model by
-        that of its clean images.
+        The mean is over seeds and cases, the interval of 95 % resamples both; `relative` divides the mean Dice of a
+        model by that of its clean images, which is resampled along with it.
         """
         values = np.stack([self._curve(entry, experiment, selector, order, relative) for entry in self.models(label)])
         bounds = np.array([crossed_interval(values[..., i]) for i in range(values.shape[-1])])
@@ -95,7 +114,13 @@ class Result:
 
     def _curve(self, entry, experiment, selector, order, relative):
         values = self.cases_dice(entry, experiment, selector, order)
-        return values / self.clean_dice(entry).mean() if relative else values
+        if not relative:
+            return values
+        # What each case adds to the ratio of the two means, to first order: their mean is the ratio, and cases that
+        # are hard with and without an attack do not make it uncertain (Cochran 1977, chapter 6).
+        clean = self.clean_dice(entry)[:, None]
+        ratio = values.mean(axis=0) / clean.mean() if clean.mean() > 0 else np.full(values.shape[1], np.nan)
+        return ratio + (values - ratio * clean) / (clean.mean() or np.nan)
 
     def area(self, entry, experiment, selector="gradient", order="signed", relative=True):
         """Mean height of a model's curve by case `[cases]`: 1 is a Dice that no attack changes."""
@@ -105,8 +130,13 @@ class Result:
     def missed(self, entry, experiment, selector="gradient", order="signed"):
         """Share of images `[P]` in which the model finds no foreground at all."""
         tp, fp = (self._hits(entry, experiment, selector, order, name) for name in ("tp", "fp"))
-        none = ((tp + fp).sum(axis=-1) == 0).mean(axis=0)
+        none = ((tp + fp).sum(axis=-1) == 0).mean(axis=0)  # over images
         return none[1:] if experiment == "level" else none.reshape(len(COUNTS), -1).mean(axis=-1)
+
+    def overlap(self, entry, first="gradient", second="logit", count=5):
+        """Mean share of the `count` pixels of highest value that two ways to choose have in common."""
+        one, other = (self.measures[entry.name][f"ranked/{name}"][:, :count] for name in (first, second))
+        return float((one[:, :, None] == other[:, None]).any(axis=-1).mean())
 
     def statistic(self, entry, output, name):
         """A statistic of the gradients of each attacked image `[n]`; see `kseg.saliency.spread`."""

@@ -124,8 +124,9 @@ def _unfit(config, output):
     """Why `output` may not be replaced, or None."""
     if output.is_symlink() or not output.is_dir():
         return "is no folder of its own"
-    inside = [Path(str(getattr(config, name))) for name in ("data", "model") if hasattr(config, name)] + [Path.cwd()]
-    for path in inside:
+    needed = [getattr(config, name) for name in ("data", "model") if hasattr(config, name)]
+    needed += getattr(config, "models", None) or ()
+    for path in [*map(Path, map(str, needed)), Path.cwd()]:
         if path.resolve().is_relative_to(output.resolve()) and path.exists():
             return f"holds {path}, which this run needs"
     names = {path.name for path in output.iterdir()}

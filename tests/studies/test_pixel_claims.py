@@ -85,8 +85,38 @@ def test_numbers_are_told_and_corrected_together():
     assert comparison["difference"] == pytest.approx(0.01, abs=0.004)
     assert comparison["adjusted"] >= comparison["p"]
     assert f"{comparison['difference']:+.3f}" in found["1"]["why"]
-    assert len(found["3"]["comparisons"]) == 9 and len(found["4"]["comparisons"]) == 6
+    assert len(found["3"]["comparisons"]) == 12 and len(found["4"]["comparisons"]) == 9
     assert {each["output"] for each in found["6"]["correlations"]} == {"probability", "logit"}
+    rhos = found["6"]["correlations"][0]
+    assert len(rhos["seeds"]) == SEEDS and rhos["rho"] == pytest.approx(np.mean(rhos["seeds"]))
+    # Holm's factor for the smallest p is the number of different tests: 4 + 12 + 9 + 4, of which claims 3 and 4 share 3.
+    smallest = min((each for k in "12345" for each in found[k]["comparisons"]), key=lambda each: each["p"])
+    assert smallest["adjusted"] == pytest.approx(26 * smallest["p"])
+
+
+def test_seeds_are_compared_with_their_own_kind_and_only_where_both_have_them():
+    result = made(noise=0.001)
+    for i, entry in enumerate(result.entries):  # a seed shifts all its models alike
+        noise = 1e-4 * np.sin(np.arange(CASES) + i)
+        result._drawn[entry, "clean"] = result._clean[entry.label] + 0.1 * entry.seed + noise
+    expected = claims(result)[0]["comparisons"][0]
+    result.entries = [e for e in reversed(result.entries) if (e.label, e.seed) != ("dice", 1)]
+    found = claims(result)[0]["comparisons"][0]
+    assert (expected["of"], found["of"]) == (3, 2)
+    assert found["difference"] == pytest.approx(0.01, abs=1e-3) and found["seeds"] == 2
+
+
+def test_cases_without_a_number_are_left_out_and_too_few_decide_nothing():
+    result = made(noise=0.001)
+    for entry in result.entries:
+        result.clean(entry)[3] = np.nan
+    comparison = claims(result)[0]["comparisons"][0]
+    assert comparison["cases"] == CASES - 1 and comparison["difference"] == pytest.approx(0.01, abs=1e-3)
+    for entry in result.entries:
+        result.clean(entry)[8:] = np.nan
+    found = {claim["claim"]: claim for claim in claims(result)}
+    assert found["1"]["verdict"] == "not decided" and found["1"]["why"].startswith("7 cases")
+    assert found["3"]["verdict"] == "supported"
 
 
 def test_kinds_of_models_that_are_absent_leave_claims_undecided():
@@ -95,6 +125,7 @@ def test_kinds_of_models_that_are_absent_leave_claims_undecided():
     assert found["1"] == "supported" and found["2"] == "not decided" and found["5"] == "not decided"
     assert found["3"] == "supported"  # of what there is
     told = claims(result)[2]["why"]
+    assert verdicts(result)["6"] == "not decided"
     assert told.endswith("not compared, since not trained: bce+dice, bce+dice+focal")
 
 

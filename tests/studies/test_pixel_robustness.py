@@ -55,12 +55,15 @@ def test_the_tables_hold_every_model_and_curve(study):
     clean = {
         (row["selector"], row["order"], row["model"]): row["mean"]
         for row in curves
-        if row["experiment"] in ("count", "noise") and float(row["x"]) == 0
+        if row["experiment"] in ("count", "noise", "step") and float(row["x"]) == 0
     }
-    assert len(set(clean.values())) == 1 and len(clean) == 2 * (4 + 3)  # no attack, whatever way pixels are chosen
-    wanted = {"selector": "gradient", "order": "signed", "experiment": "level", "model": "bce"}
-    x = [float(row["x"]) for row in curves if wanted.items() <= row.items()]
-    np.testing.assert_allclose(x, 0.2 * np.array(pixel_measures.LEVELS), atol=1e-6)
+    # No attack, whatever way pixels are chosen: four orders, three more selectors, and the loss by absolute value.
+    assert len(set(clean.values())) == 1 and len(clean) == 2 * (4 + 3 + 1)
+    wanted = {"selector": "gradient", "order": "signed", "experiment": "level", "model": "bce", "seed": "all"}
+    rows = [row for row in curves if wanted.items() <= row.items()]
+    levels = [-1, *(0.2 * np.array(pixel_measures.LEVELS))]
+    np.testing.assert_allclose([float(row["x"]) for row in rows], levels, atol=1e-6)
+    assert float(rows[0]["mean"]) == pytest.approx(float(next(iter(clean.values()))), abs=2e-5)
 
 
 def test_what_was_measured_is_what_prediction_gives(study, prepared, run_folder):
@@ -75,12 +78,16 @@ def test_what_was_measured_is_what_prediction_gives(study, prepared, run_folder)
     model = load_model(run_folder)
     with DataFile(prepared) as data:
         rows = choose_rows(data, "test", 4)
-    ranked = rank_pixels(explain(model, rows.images, method="gradient"), pixel_measures.FEW).numpy()
+    ranked = rank_pixels(explain(model, rows.images, method="gradient"), pixel_measures.FEW, inside=rows.box).numpy()
     attacked = rows.images.copy()
     for image, pixels in zip(attacked, ranked, strict=True):
         image.reshape(-1)[pixels] = 1.0
     for setting, images in ((0, rows.images), (-1, attacked)):
         predicted = predict_masks(model, images)
+        for mask, (y0, y1, x0, x1) in zip(predicted, rows.box, strict=True):  # the padding does not count
+            inside = mask[y0:y1, x0:x1].copy()
+            mask[:] = 0
+            mask[y0:y1, x0:x1] = inside
         tp = found["hits/gradient/signed/level/tp"][:, setting, 0]
         fp = found["hits/gradient/signed/level/fp"][:, setting, 0]
         np.testing.assert_array_equal(tp, ((predicted > 0) & (rows.masks > 0)).sum(axis=(1, 2)))
@@ -107,6 +114,7 @@ def test_a_study_that_is_resumed_measures_nothing_again(study, tmp_path, monkeyp
         (["--resume", "nowhere"], "--resume nowhere holds no pixel study"),
         (["--resume", "nowhere", "--draws", "3"], "no other option beside --resume"),
         (["--models", "a", "--epochs", "3"], "no option of training beside --models"),
+        (["--depth", "9"], "halves images"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(refused, words, message):

@@ -67,10 +67,72 @@ def test_relative_curves_are_shares_of_the_clean_dice_of_that_model(result):
     entry = result.entries[1]
     clean = by_case(dice_of(result, entry, "count")[:, 0])
     np.testing.assert_allclose(result.clean_dice(entry), clean)
-    values = by_case(dice_of(result, entry, "count")) / clean.mean()
-    expected = [np.trapezoid(row, COUNTS) / COUNTS[-1] for row in values]
-    np.testing.assert_allclose(result.area(entry, "count"), expected)
-    np.testing.assert_allclose(result.area(entry, "count", relative=False), np.array(expected) * clean.mean())
+    values = by_case(dice_of(result, entry, "count"))
+    ratio = values.mean(axis=0) / clean.mean()
+    curve = result.curve("dice", "count", relative=True)
+    np.testing.assert_allclose(curve["seeds"][0], ratio)
+    np.testing.assert_allclose([curve[name][0] for name in ("mean", "low", "high")], 1)  # without an attack, always
+    area = np.trapezoid(ratio, COUNTS) / COUNTS[-1]
+    np.testing.assert_allclose(result.area(entry, "count").mean(), area)
+    each = [np.trapezoid(row, COUNTS) / COUNTS[-1] for row in values]
+    np.testing.assert_allclose(result.area(entry, "count", relative=False), each)
+
+
+def test_a_loss_in_proportion_to_the_clean_dice_of_a_case_has_no_spread(result):
+    entry = result.entries[0]
+    hits = {name: array.copy() for name, array in result.measures[entry.name].items()}
+    for name in ("tp", "fp", "fn"):
+        hits[f"hits/gradient/signed/count/{name}"] = np.zeros((len(CASE), len(COUNTS), 1))
+    hits["hits/gradient/signed/count/tp"][..., 0] = np.array([1, 2, 3, 4, 5, 6])[:, None]
+    hits["hits/gradient/signed/count/fp"][..., 0] = 20 - 2 * np.array([1, 2, 3, 4, 5, 6])[:, None]
+    hits["hits/gradient/signed/count/fp"][:, 1:, 0] += 20  # twice the denominator, half the Dice
+    part = Result((entry,), CASE, 0.2, {entry.name: hits})
+    curve = part.curve("bce", "count", relative=True)
+    np.testing.assert_allclose(curve["mean"], [1, *[0.5] * (len(COUNTS) - 1)])
+    np.testing.assert_allclose(curve["high"] - curve["low"], 0, atol=1e-12)
+
+
+def test_a_model_that_finds_nothing_on_clean_images_has_no_relative_curve(result):
+    entry = result.entries[0]
+    hits = result.measures[entry.name] | {"hits/gradient/signed/count/tp": np.zeros((len(CASE), len(COUNTS), 2))}
+    part = Result((entry,), CASE, 0.2, {entry.name: hits})
+    assert np.isnan(part.curve("bce", "count", relative=True)["mean"]).all()
+    assert np.isnan(part.area(entry, "count")).all()
+    assert (part.curve("bce", "count")["mean"] == 0).all()
+
+
+def test_experiment_a_is_the_part_of_b_within_the_range_of_the_images(result):
+    both = [result.curve("bce", experiment) for experiment in ("range", "level")]
+    count = sum(level <= 1 for level in LEVELS)
+    assert 1 < count < len(LEVELS)
+    for name in ("x", "mean", "low", "high"):
+        np.testing.assert_allclose(both[0][name], both[1][name][:count])
+    assert both[0]["x"][-1] == pytest.approx(0.2)
+
+
+def test_deviation_is_over_draws_of_the_mean_over_images(result):
+    scores = [dice_of(result, entry, "noise").mean(axis=0) for entry in result.models("dice")]
+    expected = [[row[DRAWS * i : DRAWS * (i + 1)].std(ddof=1) for i in range(len(COUNTS))] for row in scores]
+    np.testing.assert_allclose(result.deviation("dice"), np.mean(expected, axis=0))
+
+
+def test_pooled_dice_is_of_all_pixels_together(result):
+    entry = result.entries[0]
+    measured = result.measures[entry.name]
+    tp, fp, fn = (measured[f"hits/gradient/signed/count/{name}"].sum(axis=0) for name in ("tp", "fp", "fn"))
+    np.testing.assert_allclose(result.pooled_dice(entry, "count"), (2 * tp / (2 * tp + fp + fn)).mean(axis=-1))
+
+
+def test_pixels_that_two_ways_have_in_common(result):
+    entry = result.entries[0]
+    ranked = {"ranked/gradient": np.array([[1, 2, 3], [4, 5, 6]]), "ranked/logit": np.array([[3, 2, 9], [7, 8, 4]])}
+    part = Result((entry,), CASE, 0.2, {entry.name: ranked})
+    assert part.overlap(entry, count=3) == pytest.approx(3 / 6) and part.overlap(entry, count=2) == pytest.approx(1 / 4)
+
+
+def test_models_of_a_kind_are_in_the_order_of_their_seeds(result):
+    part = Result(result.entries[::-1], CASE, 0.2, result.measures)
+    assert [entry.seed for entry in part.models("bce")] == [0, 1]
 
 
 def test_images_without_any_foreground_found_are_counted(result):
