@@ -89,7 +89,7 @@ def test_numbers_are_told_and_corrected_together():
     assert {each["output"] for each in found["6"]["correlations"]} == {"probability", "logit"}
     rhos = found["6"]["correlations"][0]
     assert len(rhos["seeds"]) == SEEDS and rhos["rho"] == pytest.approx(np.mean(rhos["seeds"]))
-    # Holm's factor for the smallest p is the number of different tests: 4 + 12 + 9 + 4, of which claims 3 and 4 share 3.
+    # Holm multiplies the smallest p by the number of different tests: 4 + 12 + 9 + 4, of which claims 3 and 4 share 3.
     smallest = min((each for k in "12345" for each in found[k]["comparisons"]), key=lambda each: each["p"])
     assert smallest["adjusted"] == pytest.approx(26 * smallest["p"])
 
