@@ -96,6 +96,7 @@ class Result:
 
     def has(self, experiment, selector="gradient", order="signed"):
         """Whether this attack was run on all models."""
+        experiment = "level" if experiment == WITHIN else experiment
         return all(f"hits/{selector}/{order}/{experiment}/tp" in self.measures[entry.name] for entry in self.entries)
 
     def curve(self, label, experiment, selector="gradient", order="signed", relative=False):

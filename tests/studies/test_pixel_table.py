@@ -145,7 +145,7 @@ def test_images_without_any_foreground_found_are_counted(result):
 
 
 def test_what_was_measured_is_known(result):
-    assert result.has("noise", "gradient", "random")
+    assert result.has("noise", "gradient", "random") and result.has("range")
     assert not result.has("noise", "gradient", "absolute") and not result.has("count", "loss")
     np.testing.assert_allclose(result.clean(result.entries[2]), [0.92, 0.82, 0.72])
 
