@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from kseg.metrics import Counts, dice, nanmean
+from kseg.metrics.counts import ratio_of
 from kseg.stats import area_under, crossed_interval
 from kseg.studies.pixel_measures import COUNTS, LEVELS
 
@@ -70,6 +71,13 @@ class Result:
         """Dice `[P]` of all attacked images together, mean over foreground classes; the first of "level" is clean."""
         sums = [self._hits(entry, experiment, selector, order, name).sum(axis=0) for name in ("tp", "fp", "fn")]
         return nanmean(dice(Counts(*sums, 0 * sums[0])))
+
+    def soft_dice(self, entry, experiment, selector="gradient", order="signed"):
+        """Dice of the probabilities, without a threshold, of each image and setting `[n, settings]` (S0.14)."""
+        overlap, mass, tp, fn = (
+            self._hits(entry, experiment, selector, order, name) for name in ("overlap", "mass", "tp", "fn")
+        )
+        return nanmean(ratio_of(2 * overlap, mass + tp + fn, "nan"))
 
     def _scores(self, entry, experiment, selector, order):
         tp, fp, fn = (self._hits(entry, experiment, selector, order, name) for name in ("tp", "fp", "fn"))

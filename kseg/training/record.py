@@ -55,15 +55,15 @@ class RunFolder:
             },
             **facts,
         }
-        self._began = time.monotonic()
+        self._began, self._spent = time.monotonic(), 0.0
         self.save()
 
     @classmethod
     def reopen(cls, path, record):
-        """The folder of a run that goes on, whose `record` was read from it."""
+        """The folder of a run that goes on, whose `record` was read from it; its seconds add up."""
         folder = cls.__new__(cls)
         folder.path, folder._replaced, folder.record = path, None, record
-        folder._began = time.monotonic()
+        folder._began, folder._spent = time.monotonic(), record.get("seconds") or 0.0
         folder.save(status="running", resumed=record.get("resumed", 0) + 1)
         return folder
 
@@ -99,7 +99,7 @@ class RunFolder:
 
     def _end(self, status):
         files = sorted(path.name for path in self.path.iterdir())
-        self.save(status=status, seconds=round(time.monotonic() - self._began, 1), files=files)
+        self.save(status=status, seconds=round(self._spent + time.monotonic() - self._began, 1), files=files)
 
 
 def check_output(config):

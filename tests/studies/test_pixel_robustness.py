@@ -101,7 +101,8 @@ def test_a_study_that_is_resumed_measures_nothing_again(study, tmp_path, monkeyp
     monkeypatch.setattr(pixel_page, "draw", lambda *_: None)
     assert main("pixel_robustness", ["--resume", str(again)]) == 0
     assert "not decided" in capfd.readouterr().out
-    assert json.loads((again / "record.json").read_text())["resumed"] == 1
+    before, after = (json.loads((path / "record.json").read_text()) for path in (study, again))
+    assert after["resumed"] == 1 and after["seconds"] > before["seconds"] > 0
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ def measures(seed):
     for experiment, width in WIDTH.items():
         for order in ("signed", "random"):
             hits = {name: rng.integers(1, 50, (len(CASE), width, 2)) for name in ("tp", "fp", "fn")}
+            hits |= {name: rng.uniform(1, 50, (len(CASE), width, 2)) for name in ("overlap", "mass")}
             hits["tp"][0, -1] = hits["fp"][0, -1] = 0  # nothing found at all
             found |= {f"hits/gradient/{order}/{experiment}/{name}": array for name, array in hits.items()}
     found["spread/probability/participation"] = rng.uniform(size=len(CASE))
@@ -121,6 +122,13 @@ def test_pooled_dice_is_of_all_pixels_together(result):
     measured = result.measures[entry.name]
     tp, fp, fn = (measured[f"hits/gradient/signed/count/{name}"].sum(axis=0) for name in ("tp", "fp", "fn"))
     np.testing.assert_allclose(result.pooled_dice(entry, "count"), (2 * tp / (2 * tp + fp + fn)).mean(axis=-1))
+
+
+def test_soft_dice_is_of_the_probabilities(result):
+    entry = result.entries[1]
+    hits = {n: result.measures[entry.name][f"hits/gradient/signed/count/{n}"] for n in ("overlap", "mass", "tp", "fn")}
+    each = 2 * hits["overlap"] / (hits["mass"] + hits["tp"] + hits["fn"])
+    np.testing.assert_allclose(result.soft_dice(entry, "count"), each.mean(axis=-1))
 
 
 def test_pixels_that_two_ways_have_in_common(result):
