@@ -2,11 +2,11 @@
 
 import tensorflow as tf
 
+from kseg.ops import random_words, threefry
+
 ORDERS = ("signed", "absolute", "lowest", "random")
 INTEGERS = {tf.float32: (tf.int32, 0x7FFFFFFF), tf.float64: (tf.int64, 0x7FFFFFFFFFFFFFFF)}
 SHUFFLE = 0xFFFFFFFF  # second half of the key of random orders; those of random values are at least 0 and below 2^31
-ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-PARITY = 0x1BD11BDA
 
 
 def rank_pixels(maps, count, order="signed", seed=0, rows=None, inside=None):
@@ -50,7 +50,7 @@ def rank_pixels(maps, count, order="signed", seed=0, rows=None, inside=None):
     pixels = tf.reshape(maps, [batch, height * width, -1 if maps.shape.rank == 4 else 1])
     if order == "random":
         rows = tf.range(batch) if rows is None else rows
-        numbers, _ = threefry((seed, SHUFFLE), (_words(rows)[:, None], tf.range(height * width)[None]))
+        numbers, _ = threefry((seed, SHUFFLE), (random_words(rows)[:, None], tf.range(height * width)[None]))
         keys = tf.cast(tf.bitwise.right_shift(numbers, tf.constant(1, tf.uint32)), tf.int32)
     else:
         keys = _keys(pixels, order)
@@ -122,35 +122,8 @@ def draw_values(rows, count, draw, seed=0, low=0.0, high=1.0):
     Returns:
         `[B, count]` float32, multiples of (high - low) / 2^23.
     """
-    key = (seed, _words(draw) if tf.convert_to_tensor(draw).shape.rank == 0 else _words(draw)[:, None])
-    numbers, _ = threefry(key, (_words(rows)[:, None], tf.range(count)[None]))
+    key = (seed, random_words(draw) if tf.convert_to_tensor(draw).shape.rank == 0 else random_words(draw)[:, None])
+    numbers, _ = threefry(key, (random_words(rows)[:, None], tf.range(count)[None]))
     unit = tf.cast(tf.bitwise.right_shift(numbers, tf.constant(9, tf.uint32)), tf.float32) * 2.0**-23
     low, high = tf.cast(low, tf.float32), tf.cast(high, tf.float32)
     return tf.minimum(low + (high - low) * unit, tf.math.nextafter(high, low))
-
-
-def threefry(key, counter):
-    """Two uint32 random words for each key and counter: Threefry-2x32 with 20 rounds.
-
-    TensorFlow's own stateless numbers depend on the shape asked for, and differ between a graph and XLA.
-
-    Args:
-        key, counter: pairs of integers, or of integer tensors that broadcast.
-
-    Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
-    """
-    first, second = map(_words, key)
-    keys = (first, second, tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(first, second), _words(PARITY)))
-    a, b = (_words(word) + k for word, k in zip(counter, keys, strict=False))
-    for group in range(5):
-        for distance in ROTATIONS[group % 2]:
-            a = a + b
-            left, right = (tf.constant(n, tf.uint32) for n in (distance, 32 - distance))
-            turned = tf.bitwise.bitwise_or(tf.bitwise.left_shift(b, left), tf.bitwise.right_shift(b, right))
-            b = tf.bitwise.bitwise_xor(turned, a)
-        a, b = a + keys[(group + 1) % 3], b + keys[(group + 2) % 3] + tf.constant(group + 1, tf.uint32)
-    return a, b
-
-
-def _words(numbers):
-    return tf.constant(numbers, tf.uint32) if isinstance(numbers, int) else tf.cast(numbers, tf.uint32)

@@ -18,11 +18,11 @@ class PixelRobustness(Command):
     data: str = "volumes"
     """prepared HDF5 file, or a built-in set: toy, volumes, lungs, tissue, kandinsky; 'kandinsky(size=32)'"""
     preset: Literal["quick", "laptop", "document"] = "laptop"
-    """how much: quick minutes, laptop below an hour on 2 cores, document every slice and 100 draws"""
+    """how much: quick tries everything small, document has every slice and 100 draws, laptop lies between"""
     models: tuple[Path, ...] | None = None
     """run folders of trained models to take instead of training; the loss of each is read from its record"""
     seeds: int | None = None
-    """models of each loss, seeds 0, 1, ..; 3 if not given (quick: 2)"""
+    """models of each loss, seeds 0, 1, ..; 3 if not given (quick: 1)"""
     extras: bool = True
     """also BCE+Dice trained with hidden squares, and on pixels of high gradient alone; further ways to choose pixels"""
     epochs: int | None = None
@@ -49,7 +49,7 @@ class PixelRobustness(Command):
     program = "pixel_robustness"
     COMMON = {"seeds": 3, "epochs": 6, "filters": 8, "depth": 3, "batch_size": 32, "slices": 126, "draws": 5}
     PRESETS = {
-        "quick": COMMON | {"seeds": 2, "epochs": 2, "filters": 4, "slices": 24, "draws": 3},
+        "quick": COMMON | {"seeds": 1, "epochs": 2, "filters": 4, "slices": 24, "draws": 3},
         "laptop": COMMON,
         "document": COMMON | {"epochs": 20, "filters": 16, "slices": 0, "draws": 100},
     }

@@ -12,6 +12,7 @@ from kseg.ops.overlap import (
     safe_ratio,
     tversky_score,
 )
+from kseg.ops.random import random_words, threefry
 from kseg.ops.reduce import (
     global_norm,
     group_sums,
@@ -61,8 +62,9 @@ __all__ = [
     "lovasz_extension",
     "lovasz_gradient",
     "over_classes",
-    "pixel_rows",
     "overlap_sums",
+    "pixel_rows",
+    "random_words",
     "probabilities",
     "replica_concat",
     "replica_count",
@@ -87,4 +89,5 @@ __all__ = [
     "unet_weight_map",
     "whole_ids",
     "widen",
+    "threefry",
 ]

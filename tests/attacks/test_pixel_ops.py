@@ -4,7 +4,8 @@ import tensorflow as tf
 from graph_checks import check_graph_op
 from scipy import stats
 
-from kseg.attacks.pixel_ops import ORDERS, draw_values, rank_pixels, replace_pixels, threefry
+from kseg.attacks.pixel_ops import ORDERS, draw_values, rank_pixels, replace_pixels
+from kseg.ops import threefry
 
 
 def expected_ranks(maps, count, order, boxes=None):
