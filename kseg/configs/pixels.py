@@ -24,9 +24,10 @@ class PixelRobustness(Command):
     seeds: int | None = None
     """models of each loss, seeds 0, 1, ..; 3 if not given (quick: 1)"""
     extras: bool = True
-    """also BCE+Dice trained with hidden squares, and on pixels of high gradient alone; further ways to choose pixels"""
+    """for seed 0 also BCE+Dice trained with hidden squares, and on pixels of high gradient alone; and further ways to
+    choose pixels"""
     epochs: int | None = None
-    """passes over the training split (quick 2, laptop 6, document 20)"""
+    """passes over the training split (quick 2, laptop 5, document 20)"""
     filters: int | None = None
     """channels of the first level of the U-Net (quick 4, laptop 8, document 16)"""
     depth: int | None = None
@@ -35,10 +36,12 @@ class PixelRobustness(Command):
     """batch normalisation before each ReLU"""
     batch_size: int | None = None
     """images a batch of training (32)"""
+    jit: bool = True
+    """compile the training step with XLA"""
     slices: int | None = None
-    """test images with foreground to attack, spread over the cases; 0 for all (quick 24, laptop 126, document 0)"""
+    """test images with foreground to attack, spread over the cases; 0 for all (quick 24, laptop 42, document 0)"""
     draws: int | None = None
-    """random replacements averaged (quick 3, laptop 5, document 100)"""
+    """random replacements averaged (quick 3, laptop 3, document 100)"""
     resume: Path | None = None
     """run folder of this study to go on with, with the options it was begun with"""
     output: Path | None = None
@@ -47,9 +50,9 @@ class PixelRobustness(Command):
     """replace an existing run folder"""
 
     program = "pixel_robustness"
-    COMMON = {"seeds": 3, "epochs": 6, "filters": 8, "depth": 3, "batch_size": 32, "slices": 126, "draws": 5}
+    COMMON = {"seeds": 3, "epochs": 5, "filters": 8, "depth": 3, "batch_size": 32, "slices": 42, "draws": 3}
     PRESETS = {
-        "quick": COMMON | {"seeds": 1, "epochs": 2, "filters": 4, "slices": 24, "draws": 3},
+        "quick": COMMON | {"seeds": 1, "epochs": 2, "filters": 4, "slices": 24},
         "laptop": COMMON,
         "document": COMMON | {"epochs": 20, "filters": 16, "slices": 0, "draws": 100},
     }
@@ -68,7 +71,8 @@ class PixelRobustness(Command):
             check(alone, flag(field.name), getattr(self, field.name), "no other option beside --resume")
         for name in self.TRAINING if self.models is not None else ():
             check(getattr(self, name) is None, flag(name), getattr(self, name), "no option of training beside --models")
-        check(self.bn or self.models is None, "--bn", self.bn, "no option of training beside --models")
+        for name in ("bn", "jit") if self.models is not None else ():
+            check(getattr(self, name), flag(name), getattr(self, name), "no option of training beside --models")
         check(self.models is None or len(self.models) > 0, "--models", self.models, "at least one run folder")
         for name, value in self.otherwise.items():
             if getattr(self, name) is None:

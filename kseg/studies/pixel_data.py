@@ -6,6 +6,7 @@ import numpy as np
 
 from kseg.inference import cases_of
 
+GOLDEN = (5**0.5 - 1) / 2
 KEPT_SHARE = 0.2  # of the pixels of an image, those of highest gradient
 
 
@@ -44,7 +45,11 @@ def choose_rows(data, split, count):
 
 
 def _spread(cases, count):
-    """`count` numbers of lists of them: as many of each as of any other, as far as it has them, evenly spaced."""
+    """`count` numbers of lists of them: as many of each as of any other, as far as it has them, evenly spaced.
+
+    How far into its stretch the pick of a list lies differs from list to list, evenly over all of them (the golden
+    ratio's sequence): with one image a case the ends of a structure, which are hardest, count as much as they are.
+    """
     if count < len(cases):
         cases = [cases[i] for i in np.linspace(0, len(cases) - 1, count).round().astype(int)]
     share, rest = np.zeros(len(cases), int), count
@@ -53,8 +58,11 @@ def _spread(cases, count):
         hungry = np.flatnonzero(share < lengths)[:rest]
         share[hungry] += 1
         rest -= len(hungry)
-    # The middle of each of n equal stretches: the ends of a structure, which are hardest, are no more than others.
-    picked = [rows[((np.arange(n) + 0.5) * len(rows) / n).astype(int)] for rows, n in zip(cases, share, strict=True)]
+    phases = (0.5 + GOLDEN * np.arange(len(cases))) % 1
+    picked = [
+        rows[((np.arange(n) + phase) * len(rows) / n).astype(int)]
+        for rows, n, phase in zip(cases, share, phases, strict=True)
+    ]
     return np.sort(np.concatenate(picked))
 
 

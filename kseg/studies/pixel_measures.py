@@ -28,9 +28,9 @@ SELECTORS = {
 }
 FURTHER = {
     "gradient x input": {"method": "gradient_x_input"},
-    "SmoothGrad": {"method": "smoothgrad", "samples": 16},
-    "integrated gradients": {"method": "integrated_gradients", "steps": 24},
-    "occlusion": {"method": "occlusion", "size": 5, "stride": 4},
+    "SmoothGrad": {"method": "smoothgrad", "samples": 8},
+    "integrated gradients": {"method": "integrated_gradients", "steps": 16},
+    "occlusion": {"method": "occlusion", "size": 6, "stride": 6},
     "Grad-CAM": {"method": "grad_cam"},
     "guided backprop": {"method": "guided_backprop"},
     "guided Grad-CAM": {"method": "guided_grad_cam"},
@@ -66,7 +66,12 @@ def attacks(extras):
     main = [("gradient", order, ("level", "count", "noise", "step")) for order in ("signed", "absolute", "random")]
     rest = [("gradient", "lowest", ("level", "count")), ("loss", "absolute", ("step",))]
     others = [name for name in (*SELECTORS, *(FURTHER if extras else ())) if name != "gradient"]
-    return [*main, *rest, *((name, "signed", ("level", "count")) for name in others)]
+    return [*main, *rest, *((name, "signed", ("count",)) for name in others)]
+
+
+def attacks_on(entry, config):
+    """`attacks` of a model: all ways to choose pixels for the first seed and for models that were given."""
+    return attacks(config.extras and (bool(config.models) or entry.seed == 0))
 
 
 def measure(entry, data, rows, config, unit, progress=None):
@@ -89,8 +94,8 @@ def measure(entry, data, rows, config, unit, progress=None):
     model = load_model(entry.folder)
     sweep, settings, found = PixelSweep(model), plan(unit, config.draws), {}
     maps = {"loss": maps_of(model, "loss", rows)}
-    todo = attacks(config.extras)
-    for done, (selector, order, experiments) in enumerate(todo, 1):
+    planned = attacks_on(entry, config)
+    for done, (selector, order, experiments) in enumerate(planned, 1):
         if selector not in maps:
             maps[selector] = maps_of(model, selector, rows)
         ranked = rank_pixels(maps[selector], max(COUNTS), order, rows=rows.row, inside=rows.box)
@@ -108,7 +113,7 @@ def measure(entry, data, rows, config, unit, progress=None):
                 small = np.int32 if array.dtype.kind == "i" else np.float32
                 found[f"{path}/{key}"] = array[:, start:stop].astype(small)
         if progress:
-            progress(done, len(todo))
+            progress(done, len(planned))
     levels = [level * unit for level in SHOWN]
     return found | _clean(model, data) | _gradients(model, rows, maps) | _example(model, rows, maps, levels)
 

@@ -81,12 +81,11 @@ def _terms(loss):
 
 
 def planned(config, folder):
-    """Entries of the models that the study trains, seed by seed, those that need others last."""
-    labels = [*LOSSES, *(EXTRAS if config.extras else ())]
+    """Entries of the models that the study trains, seed by seed, those that need others last; extras of seed 0 only."""
     return [
         Entry(label, seed, folder / "models" / f"{label.replace(', ', '_').replace('+', '_')}_seed{seed}")
         for seed in range(config.seeds)
-        for label in labels
+        for label in (*LOSSES, *(EXTRAS if config.extras and seed == 0 else ()))
     ]
 
 
@@ -119,7 +118,7 @@ def train(entry, config, folder, callbacks=()):
     options = Train(
         data=str(data), loss=LOSSES[entry.label.split(",")[0]], head="sigmoid", bn=config.bn, epochs=config.epochs,
         batch_size=config.batch_size, filters=config.filters, depth=config.depth, cutout=cutout, seed=entry.seed,
-        verify=False, output=entry.folder,
+        jit=config.jit, verify=False, output=entry.folder,
     )  # fmt: skip
     if entry.folder.exists():  # of a training that was broken off
         shutil.rmtree(entry.folder)
@@ -128,9 +127,7 @@ def train(entry, config, folder, callbacks=()):
 
 def keep(entry, config, folder, path):
     """Write the data of a model that sees the pixels of high gradient alone, those of BCE+Dice of the same seed."""
-    teacher = next(
-        other for other in planned(config, folder) if (other.label, other.seed) == ("bce+dice", entry.seed)
-    )
+    teacher = next(other for other in planned(config, folder) if (other.label, other.seed) == ("bce+dice", entry.seed))
     explainer = Explainer(load_model(teacher.folder), "gradient")
 
     def reduce(images, boxes):

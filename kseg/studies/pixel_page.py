@@ -54,9 +54,10 @@ def figures(result, decided):
         "largest_loss.png": [_panel(result, "step", relative, "loss", "absolute") for relative in (False, True)],
     }
     found = {name: report.plot_robustness(each, FIGURES[name]) for name, each in panels.items()}
-    others = [name for name in (*SELECTORS, *FURTHER) if result.has("count", name)]
+    others = {name: result.attacked("count", name) for name in (*SELECTORS, *FURTHER)}
     found["selectors.png"] = report.plot_robustness(
-        [_panel(result, "count", True, name, title=name) for name in others], FIGURES["selectors.png"]
+        [_panel(part, "count", True, name, title=name) for name, part in others.items() if part.entries],
+        FIGURES["selectors.png"],
     )
     found["figure1.png"] = report.plot_gradients(
         [_example(result, label, ("image", "mask", "gradient")) for label in result.labels]
@@ -74,7 +75,7 @@ def _panel(result, experiment, relative, selector="gradient", order="signed", *,
     def lines(*how):
         return {label: result.curve(label, experiment, *how, relative) for label in result.labels}
 
-    random = lines("gradient", "random") if result.has(experiment, "gradient", "random") else None
+    random = lines("gradient", "random")
     document = DOCUMENT.get(experiment, {}) if not relative and (selector, order) == MAIN else {}
     if experiment == "level":
         document = {label: (x * result.unit, y) for label, (x, y) in document.items()}
@@ -152,9 +153,10 @@ def curve_rows(result):
     """
     rows = []
     for selector, order, experiment in attacks_of(result):
-        for label in result.labels:
-            for only in ((), *((entry,) for entry in result.models(label))):
-                part = replace(result, entries=only) if only else result
+        attacked = result.attacked(experiment, selector, order)
+        for label in attacked.labels:
+            for only in ((), *((entry,) for entry in attacked.models(label))):
+                part = replace(attacked, entries=only) if only else attacked
                 where = {"selector": selector, "order": order, "experiment": experiment, "model": label}
                 rows += _points_of(part, label, where | {"seed": only[0].seed if only else "all"})
     return rows
@@ -175,6 +177,6 @@ def _points_of(result, label, where):
 
 
 def attacks_of(result):
-    """(selector, order, experiment) of every attack that was run on all models."""
-    names = {tuple(key.split("/")[1:4]) for key in result.measures[result.entries[0].name] if key.startswith("hits/")}
-    return [attack for attack in sorted(names) if result.has(attack[2], *attack[:2])]
+    """(selector, order, experiment) of every attack that was run on any of the models."""
+    keys = {key for entry in result.entries for key in result.measures[entry.name]}
+    return sorted({tuple(key.split("/")[1:4]) for key in keys if key.startswith("hits/")})

@@ -175,11 +175,12 @@ class _Bar:
 
 
 def _plan(config, folder, data, rows, entries):
+    attacks = " or ".join(str(n) for n in sorted({len(pixel_measures.attacks_on(entry, config)) for entry in entries}))
     made = "given" if config.models else f"{config.epochs} epochs each, U-Net with {config.filters} filters"
     return {
         "data": f"{config.data}: {len(rows.row)} of {data.sizes['test']} test images, all with foreground",
         "models": f"{len(entries)} ({', '.join(dict.fromkeys(entry.label for entry in entries))}), {made}",
-        "attacks": f"{len(pixel_measures.attacks(config.extras))} a model, {config.draws} draws of random values",
+        "attacks": f"{attacks} a model, {config.draws} draws of random values",
         "folder": folder.path,
     }
 

@@ -1,6 +1,6 @@
 """The measures of all models of the pixel study brought together: Dice by case, curves, areas, statistics."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -102,10 +102,10 @@ class Result:
         """Mean Dice of the clean images over seeds and cases; 1 if `relative`."""
         return 1.0 if relative else float(np.mean([self.clean_dice(entry).mean() for entry in self.models(label)]))
 
-    def has(self, experiment, selector="gradient", order="signed"):
-        """Whether this attack was run on all models."""
-        experiment = "level" if experiment == WITHIN else experiment
-        return all(f"hits/{selector}/{order}/{experiment}/tp" in self.measures[entry.name] for entry in self.entries)
+    def attacked(self, experiment, selector="gradient", order="signed"):
+        """The Result of those models that this attack was run on; perhaps none."""
+        name = f"hits/{selector}/{order}/{'level' if experiment == WITHIN else experiment}/tp"
+        return replace(self, entries=tuple(entry for entry in self.entries if name in self.measures[entry.name]))
 
     def curve(self, label, experiment, selector="gradient", order="signed", relative=False):
         """One line of a figure: {"x", "mean", "low", "high" `[P]`, "seeds" `[S, P]`}.

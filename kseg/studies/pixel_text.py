@@ -103,7 +103,8 @@ def _made(result, record):
         told += [
             "",
             f"*{CUTOUT}* hides a square of {SIDE:g} of the image's side in each training image; *{SALIENT}* is trained "
-            f"on the {KEPT_SHARE:.0%} of pixels of highest gradient alone and sees whole images here.",
+            f"on the {KEPT_SHARE:.0%} of pixels of highest gradient alone and sees whole images here."
+            + ("" if config["models"] else " Of both there is one model, of the first seed."),
         ]
     return told
 

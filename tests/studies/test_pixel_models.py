@@ -38,8 +38,8 @@ def test_all_of_a_seed_differ_in_their_loss_alone(trained, tmp_path):
         pixel_models.train(entry, config, tmp_path)
     losses = [each.loss for each in trained]
     assert losses[:4] == ["bce", "dice", "bce + dice", "bce + dice + focal(alpha=0.25, gamma=2)"]
-    rest = {(e.seed, e.data, e.head, e.epochs, e.filters, e.bn, e.cutout, e.batch_size) for e in trained}
-    assert rest == {(seed, "volumes", "sigmoid", 3, 4, False, 0, 32) for seed in (0, 1)}
+    rest = {(e.seed, e.data, e.head, e.epochs, e.filters, e.bn, e.cutout, e.batch_size, e.jit) for e in trained}
+    assert rest == {(seed, "volumes", "sigmoid", 3, 4, False, 0, 32, True) for seed in (0, 1)}
     assert [each.output for each in trained] == [entry.folder for entry in entries]
 
 
@@ -52,13 +52,13 @@ def test_cutout_hides_a_quarter_of_the_side(trained, tmp_path):
 
 def test_the_salient_model_sees_a_fifth_of_the_pixels_of_its_teacher(trained, tmp_path):
     config = PixelRobustness(data="volumes(counts=(1, 1, 1), seed=3)", seeds=2)
-    teacher = entry_of(config, tmp_path, "bce+dice", seed=1)
+    teacher = entry_of(config, tmp_path, "bce+dice")
     teacher.folder.mkdir(parents=True)
     with open_data(config.data) as data:
         keras.utils.set_random_seed(0)
         net = models.unet(data.shape, 1, filters=2, depth=1)
         models.with_probabilities(net, "sigmoid").save(teacher.folder / "model.keras")
-        pixel_models.train(entry_of(config, tmp_path, SALIENT, seed=1), config, tmp_path)
+        pixel_models.train(entry_of(config, tmp_path, SALIENT), config, tmp_path)
         with DataFile(trained[0].data) as kept:
             for split, rows in data.sizes.items():
                 assert kept.sizes[split] == rows

@@ -153,8 +153,8 @@ def test_images_without_any_foreground_found_are_counted(result):
 
 
 def test_what_was_measured_is_known(result):
-    assert result.has("noise", "gradient", "random") and result.has("range")
-    assert not result.has("noise", "gradient", "absolute") and not result.has("count", "loss")
+    assert result.attacked("noise", "gradient", "random").entries == result.attacked("range").entries == result.entries
+    assert not result.attacked("noise", "gradient", "absolute").entries and not result.attacked("count", "loss").entries
     np.testing.assert_allclose(result.clean(result.entries[2]), [0.92, 0.82, 0.72])
 
 
