@@ -27,7 +27,7 @@ class PixelRobustness(Command):
     """for seed 0 also BCE+Dice trained with hidden squares, and on pixels of high gradient alone; and further ways to
     choose pixels"""
     epochs: int | None = None
-    """passes over the training split (quick 2, laptop 5, document 20)"""
+    """passes over the training split (quick 2, laptop 4, document 20)"""
     filters: int | None = None
     """channels of the first level of the U-Net (quick 4, laptop 8, document 16)"""
     depth: int | None = None
@@ -35,7 +35,7 @@ class PixelRobustness(Command):
     bn: bool = True
     """batch normalisation before each ReLU"""
     batch_size: int | None = None
-    """images a batch of training (32)"""
+    """images a batch of training (16)"""
     jit: bool = True
     """compile the training step with XLA"""
     slices: int | None = None
@@ -50,7 +50,7 @@ class PixelRobustness(Command):
     """replace an existing run folder"""
 
     program = "pixel_robustness"
-    COMMON = {"seeds": 3, "epochs": 5, "filters": 8, "depth": 3, "batch_size": 32, "slices": 42, "draws": 3}
+    COMMON = {"seeds": 3, "epochs": 4, "filters": 8, "depth": 3, "batch_size": 16, "slices": 42, "draws": 3}
     PRESETS = {
         "quick": COMMON | {"seeds": 1, "epochs": 2, "filters": 4, "slices": 24},
         "laptop": COMMON,

@@ -179,7 +179,7 @@ def _plan(config, folder, data, rows, entries):
     made = "given" if config.models else f"{config.epochs} epochs each, U-Net with {config.filters} filters"
     return {
         "data": f"{config.data}: {len(rows.row)} of {data.sizes['test']} test images, all with foreground",
-        "models": f"{len(entries)} ({', '.join(dict.fromkeys(entry.label for entry in entries))}), {made}",
+        "models": f"{len(entries)} ({'; '.join(dict.fromkeys(entry.label for entry in entries))}), {made}",
         "attacks": f"{attacks} a model, {config.draws} draws of random values",
         "folder": folder.path,
     }

@@ -39,7 +39,7 @@ def test_all_of_a_seed_differ_in_their_loss_alone(trained, tmp_path):
     losses = [each.loss for each in trained]
     assert losses[:4] == ["bce", "dice", "bce + dice", "bce + dice + focal(alpha=0.25, gamma=2)"]
     rest = {(e.seed, e.data, e.head, e.epochs, e.filters, e.bn, e.cutout, e.batch_size, e.jit) for e in trained}
-    assert rest == {(seed, "volumes", "sigmoid", 3, 4, False, 0, 32, True) for seed in (0, 1)}
+    assert rest == {(seed, "volumes", "sigmoid", 3, 4, False, 0, 16, True) for seed in (0, 1)}
     assert [each.output for each in trained] == [entry.folder for entry in entries]
 
 
