@@ -195,6 +195,23 @@ def test_shrinking_masks_stand_in_rows_with_their_dice_and_area():
     inside(figure)
 
 
+def test_random_pixels_stand_beside_the_chosen_ones():
+    rows = shrinking(NAMES[:1])
+    found = rows[NAMES[0]]
+    found |= {"random_dice": found["dice"][::-1], "random_area": found["area"][::-1]}
+    figure = report.plot_shrinking(IMAGE, MASK, LEVELS, rows)
+    cells, areas = figure.axes[1:5], figure.axes[6]
+    for axis, dice, random in zip(cells, found["dice"], found["random_dice"], strict=True):
+        assert axis.get_xlabel() == f"Dice {dice:.2f} (r {random:.2f})"
+    (dashed,) = (line for line in areas.lines if line.get_linestyle() == "--")
+    np.testing.assert_array_equal(dashed.get_xydata(), np.transpose([LEVELS[1:], found["random_area"][1:]]))
+    assert "random pixels" in texts(figure.legends[0])[-1]
+    point = {"name": NAMES[0], "seed": 0, "output": "logit", "spread": 0.5, "kept": 0.3, "control": 0.9}
+    (axis,) = (spread := report.plot_spread([point])).axes
+    markers = [tuple(line.get_xydata()[0]) for line in lines_of(axis, report.LOSS_STYLE[NAMES[0]]["color"], "None")]
+    assert markers == [(0.5, 0.3), (0.5, 0.9)] and texts(spread.legends[0])[-1] == "random pixels"
+
+
 def test_shrinking_without_a_clean_image_or_any_foreground_is_drawn():
     rows = {"bce": {"masks": np.zeros((2, H, W)), "dice": [NAN, 0.0], "area": [0, 0]}}
     figure = report.plot_shrinking(IMAGE, 0 * MASK, [0.1, 0.2], rows)

@@ -5,6 +5,7 @@ Options, shapes and label kinds are the same for all: see `SegmentationLoss`. Im
 every loss with Keras, so that compiled models load again.
 """
 
+from kseg.losses.alone import image_losses
 from kseg.losses.base import LOSSES, SegmentationLoss
 from kseg.losses.boundary import Boundary, Hausdorff, ShapeLoss, boundary, hausdorff
 from kseg.losses.compose import Sum, get, parse
@@ -61,6 +62,7 @@ __all__ = [
     "Lovasz", "MCC", "MSE", "OverlapLoss", "SegmentationLoss", "ShapeLoss", "Sum", "TopKCCE", "Tversky",
     "UnifiedFocal", "WassersteinDice", "WeightedCCE", "asymmetric", "bce", "boundary", "cce", "cce_loss", "cldice",
     "combo", "dice", "dice_bce", "dice_fg", "dice_fg_square", "dice_loss", "dice_square", "facts", "focal",
-    "focal_tversky", "generalized_dice", "get", "hausdorff", "jaccard", "log_cosh_dice", "log_dice", "lovasz",
-    "mcc", "mse", "names", "parse", "topk_cce", "tversky", "unified_focal", "wasserstein_dice", "weighted_cce",
+    "focal_tversky", "generalized_dice", "get", "hausdorff", "image_losses", "jaccard", "log_cosh_dice", "log_dice",
+    "lovasz", "mcc", "mse", "names", "parse", "topk_cce", "tversky", "unified_focal", "wasserstein_dice",
+    "weighted_cce",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from kseg.ops.overlap import (
     safe_ratio,
     tversky_score,
 )
-from kseg.ops.random import random_words, threefry
+from kseg.ops.random import random_normal, random_uniform, random_words, threefry
 from kseg.ops.reduce import (
     global_norm,
     group_sums,
@@ -64,6 +64,8 @@ __all__ = [
     "over_classes",
     "overlap_sums",
     "pixel_rows",
+    "random_normal",
+    "random_uniform",
     "random_words",
     "probabilities",
     "replica_concat",

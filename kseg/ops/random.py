@@ -1,5 +1,7 @@
 """Random words by key and counter: the same whatever batch, shape, graph or compiled program asks for them."""
 
+import math
+
 import tensorflow as tf
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -32,3 +34,37 @@ def threefry(key, counter):
 def random_words(numbers):
     """Integers as uint32."""
     return tf.constant(numbers, tf.uint32) if isinstance(numbers, int) else tf.cast(numbers, tf.uint32)
+
+
+def random_uniform(shape, rows, draw, seed=0):
+    """Uniform numbers in (0, 1) that go by the number of an image.
+
+    Args:
+        shape: `[B, ...]`, a tensor or a list.
+        rows: `[B]` integers: the number of each image.
+        draw: scalar integer: which draw of an image.
+        seed: integer in [0, 2^32).
+
+    Returns:
+        float32 of this shape, odd multiples of 2^-25.
+    """
+    shape = tf.convert_to_tensor(shape, tf.int32)
+    return tf.reshape(_unit(_words(shape, rows, draw, seed)[0]), shape)
+
+
+def random_normal(shape, rows, draw, seed=0):
+    """Standard normal numbers that go by the number of an image; arguments of `random_uniform`."""
+    shape = tf.convert_to_tensor(shape, tf.int32)
+    first, second = map(_unit, _words(shape, rows, draw, seed))
+    return tf.reshape(tf.sqrt(-2.0 * tf.math.log(first)) * tf.cos(2.0 * math.pi * second), shape)  # Box, Muller 1958
+
+
+def _words(shape, rows, draw, seed):
+    places = tf.range(tf.reduce_prod(shape[1:]))
+    return threefry((seed, draw), (tf.convert_to_tensor(rows)[:, None], places[None]))
+
+
+def _unit(words):
+    """In (0, 1), with 24 bits."""
+    whole = tf.cast(tf.bitwise.right_shift(words, tf.constant(8, tf.uint32)), tf.int32)
+    return (tf.cast(whole, tf.float32) + 0.5) / 2.0**24

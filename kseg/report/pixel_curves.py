@@ -136,7 +136,8 @@ def plot_spread(points, correlations=None, title="Spread of the gradients agains
 
     Args:
         points: list of dicts `name`, `seed`, `output` ("probability" or "logit"), `spread` (participation ratio),
-            `kept` (mean height of the curve under attack, as a share of the clean Dice).
+            `kept` (mean height of the curve under attack, as a share of the clean Dice), if known also `control`, the
+            same of random pixels.
         correlations: {output: rho}, mean over seeds, written above the panels.
         title: above the figure.
     """
@@ -150,8 +151,11 @@ def plot_spread(points, correlations=None, title="Spread of the gradients agains
             line = [(point["spread"], point["kept"]) for point in own if point["seed"] == seed]
             axis.plot(*np.transpose(line), color="0.8", linewidth=0.8, zorder=1)
         for point in own:
-            axis.plot(point["spread"], point["kept"], linestyle="", markersize=8, markeredgecolor="white",
-                      **styles[point["name"]])  # fmt: skip
+            style = styles[point["name"]]
+            axis.plot(point["spread"], point["kept"], linestyle="", markersize=8, markeredgecolor="white", **style)
+            if "control" in point:
+                hollow = style | {"markerfacecolor": "none", "markeredgecolor": style["color"], "alpha": 0.6}
+                axis.plot(point["spread"], point["control"], linestyle="", markersize=5, **hollow)
         axis.set_title(f"gradients of the {output}{_correlation((correlations or {}).get(output))}", fontsize=10)
         axis.set_xlabel("spread of the gradients: participation ratio")
         axis.tick_params(labelleft=True)
@@ -159,6 +163,9 @@ def plot_spread(points, correlations=None, title="Spread of the gradients agains
     axes[0].set_ylabel("share of the clean Dice left under attack")
     handles = [Line2D([], [], linestyle="", markersize=8, label=name, **style) for name, style in styles.items()]
     handles.append(Line2D([], [], color="0.8", label="models of one seed"))
+    if any("control" in point for point in points):
+        hollow = {"marker": "o", "linestyle": "", "markerfacecolor": "none", "markeredgecolor": "0.4"}
+        handles.append(Line2D([], [], label="random pixels", markersize=5, **hollow))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8.5)
     figure.suptitle(title, fontsize=11)
     return figure

@@ -54,7 +54,8 @@ def plot_shrinking(image, mask, levels, rows, title="The mask as the level of th
     Args:
         image, mask: `[H, W]`.
         levels: L values of the replaced pixels; None is the image without an attack.
-        rows: {model: {"masks" `[L, H, W]`, "dice" `[L]`, "area" `[L]` in pixels}}.
+        rows: {model: {"masks" `[L, H, W]`, "dice" `[L]`, "area" `[L]` in pixels; if known also "random_dice" and
+            "random_area", of as many pixels that were chosen at random}}.
         title: above the figure.
     """
     cell = 9 / (len(levels) + 1.6) * _ratio(image) + 0.22
@@ -63,8 +64,8 @@ def plot_shrinking(image, mask, levels, rows, title="The mask as the level of th
     axes = upper.subplots(len(rows), len(levels) + 1, squeeze=False)
     for row, (name, found) in zip(axes, rows.items(), strict=True):
         _masks(row, mask, found["masks"])
-        for axis, dice in zip(row[1:], found["dice"], strict=True):
-            axis.set_xlabel(f"Dice {dice:.2f}", fontsize=7.5, labelpad=1.5)
+        for axis, dice, random in zip(row[1:], found["dice"], _random(found, "dice"), strict=True):
+            axis.set_xlabel(f"Dice {dice:.2f}{random}", fontsize=7.5, labelpad=1.5)
         row[0].set_ylabel(name.replace(", ", ",\n").replace("+focal", "\n+focal"), fontsize=8)
     for axis, text in zip(axes[0], ("true mask", *map(_level, levels)), strict=True):
         axis.set_title(text, fontsize=8.5)
@@ -89,6 +90,9 @@ def _areas(axis, mask, levels, rows):
         area = np.asarray(rows[name]["area"], float)
         axis.plot(numbers, area[attacked], linewidth=2, markersize=5, **style)
         axis.plot([clean] * int((~attacked).sum()), area[~attacked], linestyle="", markersize=5, **style)
+        if "random_area" in rows[name]:
+            random = np.asarray(rows[name]["random_area"], float)[attacked]
+            axis.plot(numbers, random, linewidth=1, linestyle="--", color=style["color"], alpha=0.7)
     axis.axhline((np.asarray(mask) > 0).sum(), color=TRUE_COLOUR, linestyle=":", linewidth=1.5)
     axis.set_ylim(bottom=0)
     places = numbers if attacked.all() else [clean, *numbers]
@@ -97,7 +101,17 @@ def _areas(axis, mask, levels, rows):
     axis.set_title("area of the predicted mask", fontsize=9)
     axis.grid(alpha=0.3)
     true = Line2D([], [], color=TRUE_COLOUR, linestyle=":", linewidth=1.5, label="true mask: outline, area")
-    return [*(Line2D([], [], label=name, linewidth=2, **style) for name, style in styles.items()), true]
+    handles = [*(Line2D([], [], label=name, linewidth=2, **style) for name, style in styles.items()), true]
+    if any("random_area" in found for found in rows.values()):
+        handles.append(Line2D([], [], color="0.4", linewidth=1, linestyle="--", label="random pixels: area, Dice (r)"))
+    return handles
+
+
+def _random(found, name):
+    """What to write beside each number: that of random pixels, if known."""
+    if f"random_{name}" not in found:
+        return [""] * len(found[name])
+    return [f" (r {value:.2f})" for value in found[f"random_{name}"]]
 
 
 def animate_shrinking(path, image, mask, levels, rows, seconds=1.0, limit=300_000):
@@ -127,7 +141,8 @@ def animate_shrinking(path, image, mask, levels, rows, seconds=1.0, limit=300_00
         for axis, (name, found) in zip(axes[1:], rows.items(), strict=False):
             _masks([axis], mask, found["masks"][step : step + 1], first=False)
             axis.set_title(name, fontsize=9)
-            axis.set_xlabel(f"Dice {found['dice'][step]:.2f}, {found['area'][step]:.0f} px", fontsize=8.5)
+            random = _random(found, "dice")[step].replace("(r ", "(random ")
+            axis.set_xlabel(f"Dice {found['dice'][step]:.2f}{random}, {found['area'][step]:.0f} px", fontsize=8.5)
         _bare(axes[: len(rows) + 1])
         for axis in axes[len(rows) + 1 :]:
             axis.axis("off")

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from kseg.ops import random_normal
 from kseg.registry import Registry
-from kseg.saliency.noise import normal
 
 METHODS = Registry("saliency method")
 
@@ -47,7 +47,7 @@ def smoothgrad(view, images, rows, *, samples=25, noise=0.15, seed=0):
     extent = tf.reduce_max(images, axes, keepdims=True) - tf.reduce_min(images, axes, keepdims=True)
 
     def step(i, total):
-        noisy = images + noise * extent * normal(tf.shape(images), rows, i, seed)
+        noisy = images + noise * extent * random_normal(tf.shape(images), rows, i, seed)
         return i + 1, total + view.slope(tf.ensure_shape(noisy, images.shape))
 
     return _repeat(step, samples, tf.zeros_like(images)) / samples

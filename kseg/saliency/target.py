@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
 from kseg import losses, ops
@@ -126,7 +125,10 @@ def make_target(output, region, class_id, loss, channels, head):
                 f"class_id={class_id!r} does not fit output='loss': a loss sees all classes. Expected None, or "
                 "region='predicted' or 'true', which class_id then chooses."
             )
-        return Target(output, region, classes, channels, head, _loss(loss, head, channels, region))
+        if loss is None:
+            raise ValueError("output='loss' has no loss. Expected loss= a name such as 'bce + dice' or a keras Loss.")
+        score = losses.image_losses(loss, head, weighted=region != "all")
+        return Target(output, region, classes, channels, head, score)
     if loss is not None:
         raise ValueError(f"loss={loss!r} does not fit output={output!r}. Expected output='loss', or no loss.")
     if output == "probability" and head == "softmax" and len(classes) == channels:
@@ -146,50 +148,3 @@ def _classes(class_id, channels):
         known = f"ids of 0 to {channels - 1}" if channels > 1 else "1, the foreground of a one-channel head"
         raise ValueError(f"class_id={class_id!r} does not fit. Expected {known}, or None for all of the foreground.")
     return tuple(sorted(int(k) for k in classes))
-
-
-def _loss(loss, head, channels, region):
-    """`(y_true, logits, weights) -> [B]`, each of its image alone."""
-    if loss is None:
-        raise ValueError("output='loss' has no loss. Expected loss= a name such as 'bce + dice' or a keras Loss.")
-    if isinstance(loss, str):
-        classes = [losses.get(name, **own) for _, name, own in losses.parse(loss)]
-        options = {"from_logits": True, "per_image": True}
-        if any("head" in term.options for term in classes):
-            options["head"] = head
-        loss = losses.get(loss, **options)
-    if not isinstance(loss, keras.losses.Loss):
-        raise ValueError(f"loss={loss!r} is no loss. Expected a name such as 'bce + dice' or a keras.losses.Loss.")
-    own = isinstance(loss, losses.SegmentationLoss)
-    given = loss.from_logits if own else loss.get_config().get("from_logits", True)
-    if not given:
-        raise ValueError(f"loss {loss.name!r} takes probabilities. Expected one that takes logits: from_logits=True.")
-    if not own and region != "all":
-        raise ValueError(
-            f"region={region!r} does not fit loss {loss.name!r}. Expected region='all', or a loss of kseg.losses, "
-            "which leave pixels out."
-        )
-    if not own:
-        return lambda y_true, logits, weights: _one_by_one(loss, y_true, logits)
-    if loss.head not in ("auto", head):
-        raise ValueError(
-            f"loss {loss.name!r} needs a {loss.head} head, the model has a {head}. Expected a loss that fits, "
-            f"{'cce' if head == 'softmax' else 'bce'!r} for one."
-        )
-    return _per_image(loss).call
-
-
-def _per_image(loss):
-    """The same loss with a value for each image, whatever the others of the batch are."""
-    if isinstance(loss, losses.Sum):
-        return losses.Sum([(weight, _per_image(term)) for weight, term in loss.terms], dtype=loss.options["dtype"])
-    return type(loss)(**{**loss.get_config(), "per_image": True, "reduction": None})
-
-
-def _one_by_one(loss, y_true, logits):
-    """Any loss `[B]`, called for each image as a batch of one: what it does with a batch is not known."""
-
-    def alone(pair):
-        return tf.reduce_sum(loss(pair[0][None], pair[1][None]))
-
-    return tf.map_fn(alone, (y_true, logits), fn_output_signature=tf.float32)

@@ -150,12 +150,14 @@ def _example(model, rows, maps, levels):
     """Of the image with most foreground: gradients, prediction, and masks as the level rises (S0.15 to S0.17)."""
     i = int((rows.masks > 0).sum(axis=(1, 2)).argmax())
     image, box = rows.images[i : i + 1], rows.box[i : i + 1]
-    ranked = rank_pixels(maps["gradient"][i : i + 1], FEW, "signed", inside=box)
-    attacked = [image, *(replace_pixels(image, ranked, level).numpy() for level in levels)]
-    return {
+    predicted = {}
+    for name, order in (("predicted", "signed"), ("random", "random")):
+        ranked = rank_pixels(maps["gradient"][i : i + 1], FEW, order, rows=rows.row[i : i + 1], inside=box)
+        attacked = [image, *(replace_pixels(image, ranked, level).numpy() for level in levels)]
+        predicted[f"example/{name}"] = predict_masks(model, np.concatenate(attacked))
+    return predicted | {
         "example/row": np.int64(rows.row[i]), "example/image": image[0], "example/mask": rows.masks[i],
         "example/gradient": maps["gradient"][i], "example/logit": maps["logit"][i],
-        "example/predicted": predict_masks(model, np.concatenate(attacked)),
     }  # fmt: skip
 
 

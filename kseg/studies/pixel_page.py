@@ -104,11 +104,11 @@ def _examples(result):
     first, rows = _example(result, result.labels[0], ("image", "mask")), {}
     truth = first["mask"] > 0
     for label in result.labels:
-        masks = _of(result, label, "predicted")
-        found = masks > 0
-        overlap = (found & truth).sum(axis=(1, 2))
-        area = found.sum(axis=(1, 2))
-        rows[label] = {"masks": masks, "dice": 2 * overlap / (area + truth.sum()), "area": area}
+        rows[label] = {"masks": _of(result, label, "predicted")}
+        for prefix, name in (("", "predicted"), ("random_", "random")):
+            found = _of(result, label, name) > 0
+            area, overlap = found.sum(axis=(1, 2)), (found & truth).sum(axis=(1, 2))
+            rows[label] |= {f"{prefix}dice": 2 * overlap / (area + truth.sum()), f"{prefix}area": area}
     return first["image"], first["mask"], [None, *(level * result.unit for level in SHOWN)], rows
 
 
@@ -124,7 +124,9 @@ def _points(result):
         for output in ("probability", "logit"):
             width = float(np.nanmean(result.statistic(entry, output, "participation")))
             kept = float(result.area(entry, "level").mean())
-            points.append({"name": entry.label, "seed": entry.seed, "output": output, "spread": width, "kept": kept})
+            random = float(result.area(entry, "level", order="random").mean())
+            point = {"name": entry.label, "seed": entry.seed, "output": output, "spread": width, "kept": kept}
+            points.append(point | {"control": random})
     return points
 
 

@@ -31,7 +31,10 @@ READ = {
     "figure2.png": "Solid: pixels of highest gradient. Dashed: as many random ones. Bands: 95 % over seeds and cases. "
     "Left of 0: without an attack.",
     "figure3.png": "Hollow: what the document gives in words.",
-    "spread.png": "Each marker is one model. Spread is the participation ratio (sum |g|)^2 / (n sum g^2).",
+    "figure4.png": "Under each mask its Dice, and in brackets (r) that of as many random pixels at the same level.",
+    "selectors.png": "Models of the first seed. Dashed: random pixels.",
+    "spread.png": "Each marker is one model. Spread is the participation ratio (sum |g|)^2 / (n sum g^2). Hollow: what "
+    "random pixels leave.",
 }
 
 
@@ -73,7 +76,8 @@ def page(result, decided, record, figures, folder="."):
     lines = ["# Losses, gradients and single pixels", "", *_made(result, record), ""]
     lines += ["## Which loss?", "", _answer(result), "", *_table(head, summary_rows(result)), CELLS, ""]
     lines += ["## How much is left, by the pixels that are chosen", "", *_orders(result)]
-    lines += ["## What the document says, decided", "", *_table(["claim", "verdict", "numbers"], claims), HOW, ""]
+    lines += ["## What the document says, decided", "", *_reproduced(decided)]
+    lines += [*_table(["claim", "verdict", "numbers"], claims), HOW, ""]
     lines += ["## Figures", ""]
     for name, heading in figures.items():
         lines += [f"### {heading}", "", f"![{heading}]({folder}/{name})", ""]
@@ -97,7 +101,8 @@ def _made(result, record):
         told += [
             "",
             "Models of a seed start from the same weights and see the images in the same order: "
-            f"{config['epochs']} epochs, {config['filters']} filters, {config['depth']} poolings, a sigmoid.",
+            f"{config['epochs']} epochs in batches of {config['batch_size']}, {config['filters']} filters, "
+            f"{config['depth']} poolings, a sigmoid.",
         ]
     if CUTOUT in result.labels:
         told += [
@@ -124,8 +129,42 @@ def _answer(result):
     left = ", ".join(f"{label} {kept[label]:.2f}" for label in robust)
     return (
         f"On clean images: {told}. Under attack, the share of the clean Dice that is left, mean over A to D: {left}. "
-        "The verdicts below say which of these differences are more than chance."
+        "The verdicts below say which of these differences are more than chance." + _further(result)
     )
+
+
+def _further(result):
+    """What the other trainings of BCE+Dice change, beside it, of the same seeds."""
+    told = []
+    for label in (CUTOUT, SALIENT):
+        pairs = [(e, o) for e in result.models(label) for o in result.models("bce+dice") if e.seed == o.seed]
+        if not pairs:
+            continue
+        clean = np.stack([result.clean(e) - result.clean(o) for e, o in pairs])
+        kept = np.stack([
+            np.mean([result.area(e, what) - result.area(o, what) for what in UNDER_ATTACK], axis=0) for e, o in pairs
+        ])  # fmt: skip
+        told.append(f" {label} against bce+dice of the same seed: clean Dice {_change(clean)}, left {_change(kept)}.")
+    return "".join(told)
+
+
+def _change(values):
+    low, high = crossed_interval(values)
+    return f"{np.nanmean(values):+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def _reproduced(decided):
+    """Which claims held and which did not, in words."""
+    lines = []
+    for opening, verdicts in (
+        ("Reproduced", ("supported",)), ("Reproduced in part", ("partly supported",)),
+        ("Not reproduced", ("not supported", "contradicted")), ("Not decided by these data", ("not decided",)),
+    ):  # fmt: skip
+        told = [
+            f"{each['text']} ({each['claim']}, {each['verdict']})" for each in decided if each["verdict"] in verdicts
+        ]
+        lines += [f"- {opening}: {'; '.join(told) or 'none'}."] if told or opening == "Not reproduced" else []
+    return [*lines, ""]
 
 
 def _orders(result):

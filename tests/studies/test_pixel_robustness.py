@@ -40,6 +40,7 @@ def test_the_folder_holds_what_the_page_speaks_of(study):
     assert [claim["claim"] for claim in claims] == list("1234567")
     for claim in claims:
         assert f"| {claim['verdict']} | {claim['why']} |" in page
+        assert f"{claim['text']} ({claim['claim']}, {claim['verdict']})" in page
     verdicts = {claim["claim"]: claim["verdict"] for claim in claims}
     assert verdicts["1"] == "not decided"  # no Dice model was given
     assert verdicts["7"] == "supported"  # one model, twice

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from kseg.saliency.noise import normal
+from kseg.ops import random_normal as normal
 
 
 def test_they_are_normal_and_independent():
