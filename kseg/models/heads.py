@@ -56,9 +56,14 @@ def with_probabilities(model, head):
 
     Returns:
         A `keras.Model` that shares all layers with `model`.
+
+    Raises:
+        ValueError: a softmax over one channel, or a model that gives probabilities already.
     """
     if head == "softmax" and model.output_shape[-1] == 1:
         raise ValueError("A softmax over one channel is always 1. Expected head='sigmoid' for one channel.")
+    if model.layers[-1].name == "probabilities":
+        raise ValueError(f"model {model.name!r} gives probabilities already. Expected one that ends in logits.")
     layer = keras.layers.Activation(head, dtype="float32", name="probabilities")
     return keras.Model(model.input, layer(model.output), name=model.name)
 

@@ -160,7 +160,7 @@ def plot_spread(points, correlations=None, title="Spread of the gradients agains
         axis.set_xlabel("spread of the gradients: participation ratio")
         axis.tick_params(labelleft=True)
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("share of the clean Dice left under attack")
+    axes[0].set_ylabel("mean share of the clean Dice left")
     handles = [Line2D([], [], linestyle="", markersize=8, label=name, **style) for name, style in styles.items()]
     handles.append(Line2D([], [], color="0.8", label="models of one seed"))
     if any("control" in point for point in points):

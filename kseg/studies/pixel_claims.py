@@ -8,7 +8,7 @@ import numpy as np
 from kseg.stats import crossed_interval, holm, paired_test, rank_correlation
 
 SIGNIFICANT, NEARLY = 0.05, 0.02
-ENOUGH = 12  # cases: their sign flips give p = 2 / 2^12, which 28 comparisons leave below 0.05
+ENOUGH = 12  # cases: their sign flips give p = 2 / 2^12, which 26 comparisons leave below 0.05
 UNDER_ATTACK = ("range", "level", "count", "noise")
 FOUR = ("bce", "dice", "bce+dice", "bce+dice+focal")
 NAMES = {
@@ -185,12 +185,15 @@ def _spread(result):
     evidence = []
     for output in ("probability", "logit"):
         for what in UNDER_ATTACK:
-            rhos = []
+            rhos, points = [], []
             for members in by_seed.values():
                 width = [np.nanmean(result.statistic(entry, output, "participation")) for entry in members]
                 kept = [result.area(entry, what).mean() for entry in members]
                 rhos.append(rank_correlation(width, kept, resamples=100).rho)
-            evidence.append({"output": output, "what": what, "rho": float(np.mean(rhos)), "seeds": rhos})
+                points += zip(width, kept, strict=True)
+            whole = rank_correlation(*zip(*points, strict=True), resamples=2000)._asdict()
+            told = {"rho": float(np.mean(rhos)), "seeds": rhos, "all": whole}
+            evidence.append({"output": output, "what": what} | told)
     main = [rho for each in evidence if each["output"] == "probability" for rho in each["seeds"]]
     if not np.isfinite(main).all():
         verdict = "not decided"
@@ -198,7 +201,8 @@ def _spread(result):
         verdict = "supported" if min(main) > 0 else "contradicted" if max(main) < 0 else "not supported"
     told = [
         f"{NAMES[each['what']]}, gradients of the {each['output']}: rho {each['rho']:+.2f} "
-        f"(by seed {', '.join(f'{rho:+.1f}' for rho in each['seeds'])})"
+        f"(by seed {', '.join(f'{rho:+.1f}' for rho in each['seeds'])}, over all {each['all']['models']} models "
+        f"{each['all']['rho']:+.2f})"
         for each in evidence
     ]
     return verdict, "; ".join(told), evidence

@@ -12,7 +12,7 @@ from kseg.metrics import nanmean
 from kseg.models import with_logits
 from kseg.saliency import Explainer, spread
 
-FORMAT = "kseg pixel measures 1"
+FORMAT = "kseg pixel measures 2"
 COUNTS = (0, 1, 2, 5, 10, 15, 20, 25, 30, 40, 50)  # S0.12, S0.13
 FEW = 5  # pixels of experiments A and B
 # Experiments A and B in units of the largest value of the images, 0.2 in the document: 0 to 0.2, and up to 1.

@@ -29,7 +29,7 @@ FIGURES = {
     "directional.png": "The same pixels as in C, moved by the largest value along the sign of the gradient of BCE",
     "largest_loss.png": "The same, at the pixels where the gradient of BCE is largest",
     "selectors.png": "Other ways to choose the pixels",
-    "spread.png": "Spread of the gradients against what an attack leaves",
+    "spread.png": "Spread of the gradients against what B leaves",
     "statistics.png": "Statistics of gradients and margins",
 }
 
@@ -66,7 +66,7 @@ def figures(result, decided):
     first = _example(result, result.labels[0], ("image", "mask"))
     predicted = {label: _of(result, label, "predicted")[0] for label in result.labels}
     found["figure7.png"] = report.plot_predictions(first["image"], first["mask"], predicted)
-    found["spread.png"] = report.plot_spread(_points(result), _correlations(decided))
+    found["spread.png"] = report.plot_spread(_points(result), _correlations(decided), FIGURES["spread.png"])
     found["statistics.png"] = report.plot_statistics(statistics(result))
     return found
 

@@ -95,7 +95,7 @@ class _Steps:
 
     def begin(self, entry, number):
         self._entry, self._before = entry, number * (self._training + MEASURING)
-        self._say("", 0)
+        self._say(f" (model {number + 1} of {self._models}, compiling first)", 0)
 
     def _say(self, what, steps):
         share = (self._before + steps) / (self._models * (self._training + MEASURING))
@@ -167,6 +167,8 @@ class _Bar:
     def tell(self, what, share):
         self._bar.update(self._task, completed=share, description=what)
         self._first = self._first or (time.monotonic(), share)
+        if not self._terminal and "compiling" in what:
+            self._console.print(f"begins with {what}", highlight=False, soft_wrap=True)
         if not self._terminal and int(share * 10) > self._told:
             self._told, minutes = int(share * 10), (time.monotonic() - self._first[0]) / 60
             left = minutes * (1 - share) / max(share - self._first[1], 1e-9)
@@ -176,7 +178,9 @@ class _Bar:
 
 def _plan(config, folder, data, rows, entries):
     attacks = " or ".join(str(n) for n in sorted({len(pixel_measures.attacks_on(entry, config)) for entry in entries}))
-    made = "given" if config.models else f"{config.epochs} epochs each, U-Net with {config.filters} filters"
+    made = "given"
+    if not config.models:
+        made = f"{config.epochs} epoch{'s' * (config.epochs > 1)} each, U-Net with {config.filters} filters"
     return {
         "data": f"{config.data}: {len(rows.row)} of {data.sizes['test']} test images, all with foreground",
         "models": f"{len(entries)} ({'; '.join(dict.fromkeys(entry.label for entry in entries))}), {made}",
@@ -193,6 +197,8 @@ def _show(result, decided, path, console):
     for label, *cells, _ in pixel_text.summary_rows(result):
         table.add_row(label, *(cell.split()[0] for cell in cells))  # the page has the intervals
     console.print(table)
+    if pixel_text.poor(result):
+        console.print(pixel_text.poor(result), highlight=False, soft_wrap=True)
     table = Table("claim", "verdict", box=box.SIMPLE_HEAD)
     for claim in decided:
         table.add_row(f"{claim['claim']}  {claim['text']}", claim["verdict"])

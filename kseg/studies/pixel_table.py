@@ -57,7 +57,7 @@ class Result:
 
     def _draws(self, entry, experiment, selector, order):
         """Dice `[n, P, draws]`; one draw where nothing is random."""
-        values = self._scores(entry, "level" if experiment == WITHIN else experiment, selector, order)
+        values = self._scores(entry, experiment, selector, order)
         if experiment in ("level", WITHIN):
             return values[:, 1 : 1 + len(self.x(experiment)), None]  # the first is the clean image
         return values.reshape(len(values), len(COUNTS), -1)
@@ -84,7 +84,9 @@ class Result:
         return nanmean(dice(Counts(tp, fp, fn, 0 * tp)))
 
     def _hits(self, entry, experiment, selector, order, name):
-        return self.measures[entry.name][f"hits/{selector}/{order}/{experiment}/{name}"].astype(np.float64)
+        within = experiment == WITHIN
+        hits = self.measures[entry.name][f"hits/{selector}/{order}/{'level' if within else experiment}/{name}"]
+        return (hits[:, : 1 + len(self.x(WITHIN))] if within else hits).astype(np.float64)
 
     def cases_dice(self, entry, experiment, selector="gradient", order="signed"):
         """Mean Dice of the attacked images of each case `[cases, P]`."""
@@ -140,7 +142,7 @@ class Result:
         """Share of images `[P]` in which the model finds no foreground at all."""
         tp, fp = (self._hits(entry, experiment, selector, order, name) for name in ("tp", "fp"))
         none = ((tp + fp).sum(axis=-1) == 0).mean(axis=0)  # over images
-        return none[1:] if experiment == "level" else none.reshape(len(COUNTS), -1).mean(axis=-1)
+        return none[1:] if experiment in ("level", WITHIN) else none.reshape(len(COUNTS), -1).mean(axis=-1)
 
     def overlap(self, entry, first="gradient", second="logit", count=5):
         """Mean share of the `count` pixels of highest value that two ways to choose have in common."""

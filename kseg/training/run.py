@@ -119,7 +119,8 @@ def _plan(config, data, model, head, folder):
         "model": f"U-Net, {model.count_params():,} parameters, {head} head, "
         f"{'batch normalisation' if config.bn else 'no batch normalisation'}",
         "training": f"{config.loss}, {config.optimizer} at {config.learning_rate:g}, "
-        f"{config.epochs} epoch{'s' * (config.epochs > 1)}, batches of {config.batch_size}, seed {config.seed}",
+        f"{config.epochs} epoch{'s' * (config.epochs > 1)}, batches of {config.batch_size}, seed {config.seed}"
+        + (f", a hidden square of {config.cutout}" if config.cutout else ""),
         "folder": folder.path,
     }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kseg.stats import paired_test
 from kseg.studies.pixel_claims import claims
 from kseg.studies.pixel_models import LOSSES, Entry
 
@@ -104,6 +105,37 @@ def test_seeds_are_compared_with_their_own_kind_and_only_where_both_have_them():
     found = claims(result)[0]["comparisons"][0]
     assert (expected["of"], found["of"]) == (3, 2)
     assert found["difference"] == pytest.approx(0.01, abs=1e-3) and found["seeds"] == 2
+
+
+def test_the_test_is_of_means_over_seeds_and_claim_5_of_dice_as_it_is():
+    result = made(noise=0.02)
+    rows = {e: result.clean(e) for e in result.entries if e.label in ("dice", "bce")}
+    for entry in result.models("dice"):  # one seed says nothing, the mean of all does
+        wave = 0.2 * np.sin(np.arange(CASES) * 2.399) * (1 if entry.seed == 0 else -0.5)
+        result._drawn[entry, "clean"] = rows[entry] + wave
+    comparison = claims(result)[0]["comparisons"][0]
+    means = [np.mean([result.clean(e) for e in result.models(label)], axis=0) for label in ("dice", "bce")]
+    assert comparison["p"] == pytest.approx(paired_test(*means).p, abs=2e-3)
+    alone = paired_test(result.clean(result.models("dice")[0]), result.clean(result.models("bce")[0])).p
+    assert abs(comparison["p"] - alone) > 0.02
+    fifth = next(claim for claim in claims(result) if claim["claim"] == "5")["comparisons"][0]
+    expected = np.mean([
+        result.area(a, fifth["what"], False) - result.area(b, fifth["what"], False)
+        for a, b in zip(result.models("bce+dice"), result.models("dice"), strict=True)
+    ])  # fmt: skip
+    assert fifth["difference"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_claim_6_goes_by_the_gradients_of_the_probability():
+    result = made(noise=0.003)
+    wide = result.statistic
+    result.statistic = lambda entry, output, name: wide(entry, output, name) * (-1 if output == "logit" else 1)
+    sixth = next(claim for claim in claims(result) if claim["claim"] == "6")
+    assert sixth["verdict"] == "supported"
+    signs = {each["output"]: np.sign(each["rho"]) for each in sixth["correlations"]}
+    assert signs == {"probability": 1, "logit": -1}
+    assert all(each["all"]["models"] == 12 and np.sign(each["all"]["rho"]) == signs[each["output"]]
+               for each in sixth["correlations"])  # fmt: skip
 
 
 def test_cases_without_a_number_are_left_out_and_too_few_decide_nothing():

@@ -3,12 +3,15 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kseg.cli import main
+from kseg.configs import PixelRobustness
 from kseg.studies import pixel_measures, pixel_page
+from kseg.studies.pixel_models import Entry
 
 WORDS = ["--no-extras", "--slices", "4", "--draws", "2"]
 
@@ -39,7 +42,7 @@ def test_the_folder_holds_what_the_page_speaks_of(study):
     claims = json.loads((study / "claims.json").read_text())
     assert [claim["claim"] for claim in claims] == list("1234567")
     for claim in claims:
-        assert f"| {claim['verdict']} | {claim['why']} |" in page
+        assert f"| {claim['verdict']} | {claim['why'].replace('; ', '<br>')} |" in page
         assert f"{claim['text']} ({claim['claim']}, {claim['verdict']})" in page
     verdicts = {claim["claim"]: claim["verdict"] for claim in claims}
     assert verdicts["1"] == "not decided"  # no Dice model was given
@@ -67,32 +70,118 @@ def test_the_tables_hold_every_model_and_curve(study):
     assert float(rows[0]["mean"]) == pytest.approx(float(next(iter(clean.values()))), abs=2e-5)
 
 
-def test_what_was_measured_is_what_prediction_gives(study, prepared, run_folder):
-    """Hits of the clean images and of five pixels at the highest level, against plain prediction and plain counting."""
-    from kseg.attacks.pixels import rank_pixels
-    from kseg.data import DataFile
-    from kseg.inference import load_model, predict_masks
-    from kseg.saliency import explain
-    from kseg.studies.pixel_data import choose_rows
+class Naive:
+    """What the study measured, once more: a loop over images and settings, with plain prediction and counting."""
 
-    found = pixel_measures.read(study / "measures" / "tiny.h5")
-    model = load_model(run_folder)
-    with DataFile(prepared) as data:
-        rows = choose_rows(data, "test", 4)
-    ranked = rank_pixels(explain(model, rows.images, method="gradient"), pixel_measures.FEW, inside=rows.box).numpy()
-    attacked = rows.images.copy()
-    for image, pixels in zip(attacked, ranked, strict=True):
-        image.reshape(-1)[pixels] = 1.0
-    for setting, images in ((0, rows.images), (-1, attacked)):
-        predicted = predict_masks(model, images)
-        for mask, (y0, y1, x0, x1) in zip(predicted, rows.box, strict=True):  # the padding does not count
+    def __init__(self, prepared, run_folder):
+        from kseg.data import DataFile
+        from kseg.inference import load_model, predict_masks
+        from kseg.studies.pixel_data import choose_rows
+
+        self.model = load_model(run_folder)
+        with DataFile(prepared) as data:
+            self.rows = choose_rows(data, "test", 4)
+        self.predict = lambda images: predict_masks(self.model, images)
+
+    def ranked(self, order, **how):
+        from kseg.attacks.pixels import rank_pixels
+        from kseg.saliency import explain
+
+        maps = explain(self.model, self.rows.images, self.rows.masks, method="gradient", **how)
+        return rank_pixels(maps, 50, order, rows=self.rows.row, inside=self.rows.box).numpy()
+
+    def hits(self, ranked, count, value):
+        """tp and fp `[n]` of one setting; `value(image number, pixels)` gives what to put there."""
+        attacked = self.rows.images.copy()
+        for i, (image, pixels) in enumerate(zip(attacked, ranked[:, :count], strict=True)):
+            image.reshape(-1)[pixels] = value(i, pixels)
+        predicted = self.predict(attacked)
+        for mask, (y0, y1, x0, x1) in zip(predicted, self.rows.box, strict=True):  # the padding does not count
             inside = mask[y0:y1, x0:x1].copy()
             mask[:] = 0
             mask[y0:y1, x0:x1] = inside
-        tp = found["hits/gradient/signed/level/tp"][:, setting, 0]
-        fp = found["hits/gradient/signed/level/fp"][:, setting, 0]
-        np.testing.assert_array_equal(tp, ((predicted > 0) & (rows.masks > 0)).sum(axis=(1, 2)))
-        np.testing.assert_array_equal(fp, ((predicted > 0) & (rows.masks == 0)).sum(axis=(1, 2)))
+        true = self.rows.masks > 0
+        return [((predicted > 0) & part).sum(axis=(1, 2)) for part in (true, ~true)]
+
+
+@pytest.fixture(scope="module")
+def naive(prepared, run_folder):
+    return Naive(prepared, run_folder)
+
+
+@pytest.fixture(scope="module")
+def found(study):
+    return pixel_measures.read(study / "measures" / "tiny.h5")
+
+
+@pytest.mark.parametrize("order", ["signed", "random"])
+def test_hits_are_those_of_plain_prediction(naive, found, order):
+    """The document's settings one by one: levels in units of the images' largest value, 0.2; draws within counts."""
+    from kseg.attacks import draw_values
+    from kseg.saliency import explain
+
+    ranked, counts = naive.ranked(order), pixel_measures.COUNTS
+    loss = explain(naive.model, naive.rows.images, naive.rows.masks, method="gradient", output="loss", loss="bce")
+    uphill = np.sign(loss).reshape(len(loss), -1)
+    levels = [(0, 0.0), *((5, 0.2 * level) for level in pixel_measures.LEVELS)]
+    fixed = {"level": levels, "count": [(count, 0.2) for count in counts]}
+    for experiment, settings in fixed.items():
+        for j, (count, level) in list(enumerate(settings))[:: 3 if experiment == "level" else 4]:
+            check(found, f"{order}/{experiment}", j, naive.hits(ranked, count, lambda i, pixels, v=level: v))
+    drawn = [draw_values(naive.rows.row, 50, draw, high=1.0).numpy() for draw in range(2)]
+    for k in (1, 3, 10):
+        for draw in range(2):
+            new = naive.hits(ranked, counts[k], lambda i, pixels, d=draw: drawn[d][i, : len(pixels)])
+            check(found, f"{order}/noise", 2 * k + draw, new)
+        moved = naive.hits(
+            ranked, counts[k],
+            lambda i, pixels: naive.rows.images[i].reshape(-1)[pixels] + np.float32(0.2) * uphill[i, pixels],
+        )  # fmt: skip
+        check(found, f"{order}/step", k, moved)
+
+
+def check(found, attack, setting, hits):
+    for name, expected in zip(("tp", "fp"), hits, strict=True):
+        got = found[f"hits/gradient/{attack}/{name}"][:, setting, 0]
+        np.testing.assert_array_equal(got, expected, err_msg=f"{attack} {setting} {name}")
+
+
+def test_ways_to_choose_statistics_and_clean_scores_are_what_they_say(naive, found, prepared):
+    from kseg.inference import score_cases
+    from kseg.saliency import explain, spread
+
+    np.testing.assert_array_equal(found["ranked/predicted"], naive.ranked("signed", region="predicted"))
+    np.testing.assert_array_equal(found["ranked/logit"], naive.ranked("signed", output="logit"))
+    for output in ("probability", "logit"):
+        maps = explain(naive.model, naive.rows.images, method="gradient", output=output)
+        for name, values in spread.summary(maps, boxes=naive.rows.box).items():
+            np.testing.assert_allclose(found[f"spread/{output}/{name}"], values, rtol=1e-4)
+    p = naive.model.predict(naive.rows.images, verbose=0)[..., 0]
+    soft = [
+        ((p[i, y0:y1, x0:x1] > 0.1) & (p[i, y0:y1, x0:x1] < 0.9)).mean()
+        for i, (y0, y1, x0, x1) in enumerate(naive.rows.box)
+    ]
+    np.testing.assert_allclose(found["spread/probability/soft_margin"], soft, atol=1e-6)
+    cases = [case.values() for case in score_cases(naive.model, prepared, "test")]
+    np.testing.assert_allclose(found["clean/dice"], [case["dice"][1] for case in cases])
+    np.testing.assert_allclose(found["clean/accuracy"], [case["accuracy"][0] for case in cases])
+
+
+def test_further_ways_to_choose_are_for_given_models_and_for_the_first_seed():
+    config, given = PixelRobustness(), PixelRobustness(models=(Path("a"),))
+    numbers = [len(pixel_measures.attacks_on(Entry("bce", seed, Path("x")), config)) for seed in (0, 1)]
+    assert numbers == [len(pixel_measures.attacks(True)), len(pixel_measures.attacks(False))]
+    assert len(pixel_measures.attacks_on(Entry("bce", 7, Path("x")), given)) == numbers[0] > numbers[1]
+
+
+def test_measures_of_other_settings_are_refused(study, tmp_path, capfd):
+    again = tmp_path / "again"
+    shutil.copytree(study, again)
+    record = json.loads((again / "record.json").read_text())
+    record["config"]["draws"] = 3
+    (again / "record.json").write_text(json.dumps(record))
+    assert main("pixel_robustness", ["--resume", str(again)]) == 1
+    assert "was measured with draws 2, not 3" in capfd.readouterr().err
 
 
 def test_a_study_that_is_resumed_measures_nothing_again(study, tmp_path, monkeypatch, capfd):

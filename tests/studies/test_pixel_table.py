@@ -1,5 +1,6 @@
 """Dice, curves and areas of the pixel study from hits that were made up, beside plain loops."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from kseg.studies.pixel_measures import COUNTS, LEVELS
 from kseg.studies.pixel_models import Entry
 from kseg.studies.pixel_table import Result, statistics
+from kseg.studies.pixel_text import _further, summary_rows
 
 CASE = np.array(["a", "a", "b", "c", "c", "c"])
 DRAWS = 3
@@ -77,6 +79,37 @@ def test_relative_curves_are_shares_of_the_clean_dice_of_that_model(result):
     np.testing.assert_allclose(result.area(entry, "count").mean(), area)
     each = [np.trapezoid(row, COUNTS) / COUNTS[-1] for row in values]
     np.testing.assert_allclose(result.area(entry, "count", relative=False), each)
+
+
+def test_levels_and_other_orders_are_shares_of_the_same_clean_dice(result):
+    entry = result.entries[2]
+    clean = by_case(dice_of(result, entry, "count")[:, 0]).mean()
+    for order in ("signed", "random"):
+        values = by_case(dice_of(result, entry, "level", order))[:, 1:].mean(axis=0)
+        levels = 0.2 * np.array(LEVELS)
+        area = np.trapezoid(values / clean, levels) / levels[-1]
+        np.testing.assert_allclose(result.area(entry, "level", order=order).mean(), area)
+    row = summary_rows(replace(result, entries=result.entries[2:3], measures=padded(result)))[0]
+    expected = result.area(entry, "level", order="random").mean()
+    assert row[6].startswith(f"{expected:.3f}") and row[3].startswith(f"{result.area(entry, 'level').mean():.3f}")
+
+
+def padded(result):
+    """The measures, with what the summary wants besides."""
+    return {name: found | {"clean/accuracy": np.array([0.9, 0.9, 0.8])} for name, found in result.measures.items()}
+
+
+def test_a_kind_with_one_model_is_marked_and_compared_with_its_own_seed(result):
+    twin = Entry("bce+dice", 0, Path("twin")), Entry("bce+dice", 1, Path("other"))
+    cut = Entry("bce+dice, cutout", 0, Path("cut"))
+    found = padded(result)
+    some = list(found.values())
+    part = Result((*twin, cut), CASE, 0.2, {"twin": some[0], "other": some[1], "cut": some[2]})
+    assert [row[0] for row in summary_rows(part)] == ["bce+dice", "bce+dice, cutout (one model)"]
+    change = np.mean(part.clean(cut) - part.clean(twin[0]))
+    kept = np.mean([part.area(cut, what) - part.area(twin[0], what) for what in ("level", "count", "noise")])
+    told = _further(part)
+    assert f"clean Dice {change:+.3f} (" in told and f"left {kept:+.3f} (" in told
 
 
 def test_a_loss_in_proportion_to_the_clean_dice_of_a_case_has_no_spread(result):
