@@ -25,8 +25,8 @@ HOW = (
     "else *not supported*. Robustness is the mean height of a curve as a share of the model's own clean Dice (claims 3 "
     "and 4) or as it is (claim 5). Seeds are few, and an interval over few of them is narrower than it says: with "
     "three it covers 70 to 90 %. Claim 6 is told, not tested: four losses have too few orders for a test; it is "
-    "supported if all correlations of the probability's gradients are above 0 in every seed. Claim 7: nearly equal means "
-    f"that the interval of every difference is within {NEARLY}."
+    "supported if all correlations of the probability's gradients are above 0 in every seed. Claim 7: nearly equal "
+    f"means that the interval of every difference is within {NEARLY}."
 )
 POOR = 0.6  # clean Dice
 BEYOND = ("level", "count", "noise")  # B to D; A is a part of B
