@@ -1,0 +1,249 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.optimize import approx_fprime, linprog, minimize
+
+from kseg.attacks import Attacker
+from kseg.attacks.objectives import Seen
+from kseg.attacks.proximal import constraints, prox_linf, pull, strictest
+from kseg.models import unet
+
+VOID = 9
+
+
+def linear(weights, bias, size=(8, 8)):
+    """A model whose logits are a linear function of each pixel's values."""
+    inputs = keras.Input((*size, len(weights)))
+    layer = keras.layers.Conv2D(len(bias), 1, name="logits") if len(size) == 2 else keras.layers.Conv3D(len(bias), 1)
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_weights([np.reshape(weights, (*[1] * len(size), *np.shape(weights))), np.asarray(bias)])
+    return model
+
+
+def pairs(weights, bias):
+    """Weights and bias of two logits (0, z) in place of one."""
+    if np.shape(weights)[1] > 1:
+        return np.asarray(weights, np.float64), np.asarray(bias, np.float64)
+    return np.concatenate([0.0 * weights, weights], axis=1).astype(np.float64), np.array([0.0, bias[0]])
+
+
+def flip(pixel, w, b, own):
+    """The smallest Linf change of a pixel that leaves class `own`: margin over the L1 norm, of the nearest rival."""
+    z = pixel @ w + b
+    return max(0.0, min((z[own] - z[k]) / np.abs(w[:, own] - w[:, k]).sum() for k in range(len(b)) if k != own))
+
+
+def reach(pixel, w, b, goal):
+    """The smallest Linf change of a pixel that takes class `goal`, by linear programming: it may have many rivals."""
+    z, others, c = pixel @ w + b, [k for k in range(len(b)) if k != goal], len(pixel)
+    rivals = np.array([[*(w[:, k] - w[:, goal]), 0.0] for k in others])
+    box = np.concatenate([np.c_[np.eye(c), -np.ones(c)], np.c_[-np.eye(c), -np.ones(c)]])
+    bounds = np.concatenate([[z[goal] - z[k] for k in others], np.zeros(2 * c)])
+    return linprog(
+        [0.0] * c + [1.0], np.concatenate([rivals, box]), bounds, bounds=[(None, None)] * c + [(0, None)]
+    ).fun
+
+
+def smallest(images, masks, w, b, direction, goal):
+    """Of each image the smallest change with enough pixels as wanted: the distances' quantile."""
+    found, w, b = [], *pairs(w, b)
+    for image, mask in zip(images.astype(np.float64), masks, strict=True):
+        one = flip if direction == "attack" else reach
+        each = sorted(one(pixel, w, b, k) for pixel, k in zip(image[mask != VOID], mask[mask != VOID], strict=True))
+        found.append(each[int(np.ceil(goal * len(each) - 1e-9)) - 1])
+    return np.array(found)
+
+
+def case(channels, classes, seed=0):
+    """(weights, bias, images in the middle of [0, 1], masks with ids of all classes and without a meaning)."""
+    rng = np.random.default_rng(seed)
+    weights, bias = rng.normal(size=(channels, classes)).astype(np.float32), np.zeros(classes, np.float32)
+    images = rng.uniform(0.4, 0.6, (3, 8, 8, channels)).astype(np.float32)
+    bias -= images.mean(axis=(0, 1, 2)) @ weights
+    masks = rng.integers(0, max(classes, 2), (3, 8, 8))
+    masks[:, :2] = VOID
+    return weights, bias, images, masks
+
+
+@pytest.mark.parametrize("goal", [1.0, 0.75])
+@pytest.mark.parametrize("direction", ["attack", "target"])
+def test_dag_ends_within_a_step_of_the_smallest_change(direction, goal):
+    # With weights of one size the gradient is that of the sign, whose walk is the shortest.
+    _, _, images, masks = case(3, 1)
+    weights, bias = np.float32([[2.0], [-2.0], [2.0]]), np.float32([-1.0])
+    attacker = Attacker(
+        linear(weights, bias), "dag", direction=direction, goal=goal, ignore_class=VOID, step_size=0.004, steps=100,
+    )  # fmt: skip
+    found = attacker(images, masks)
+    best = smallest(images, masks, weights, bias, direction, goal)
+    assert found.success.all() and attacker.settings["budget"] == np.inf
+    assert (found.size >= best - 1e-6).all() and (found.size <= best + 0.004 + 1e-6).all()
+    np.testing.assert_array_equal(found.steps, np.ceil(best / 0.004 - 1e-3))
+    np.testing.assert_allclose(found.size, np.abs(found.images - images).max(axis=(1, 2, 3)))
+
+
+@pytest.mark.parametrize("goal", [1.0, 0.75])
+@pytest.mark.parametrize("direction", ["attack", "target"])
+@pytest.mark.parametrize("classes", [1, 2, 4])
+def test_alma_prox_finds_the_smallest_change(classes, direction, goal):
+    weights, bias, images, masks = case(2, classes, seed=classes)
+    model = linear(weights, bias)
+    found = Attacker(model, "alma_prox", direction=direction, goal=goal, ignore_class=VOID)(images, masks)
+    best = smallest(images, masks, weights, bias, direction, goal)
+    assert found.success.all() and best.max() < 0.4
+    assert (found.size >= best * (1 - 1e-5)).all()
+    np.testing.assert_allclose(found.size, best, rtol=0.04)
+
+
+def test_the_smallest_change_grows_with_the_range_of_values():
+    weights, bias, images, masks = case(2, 3)
+    options = {"ignore_class": VOID, "goal": 0.9, "steps": 40}
+    for method in ("dag", "alma_prox"):
+        one = Attacker(linear(weights, bias), method, **options)(images, masks)
+        wide = linear(weights / 400.0, bias + weights.sum(axis=0) / 4.0)  # of values from -100 to 300
+        many = Attacker(wide, method, value_range=(-100.0, 300.0), **options)(400.0 * images - 100.0, masks)
+        assert one.success.all()
+        np.testing.assert_allclose(many.size, 400.0 * one.size, rtol=2e-3)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """(A small U-Net that tells four brightnesses apart, images, masks that it gets nearly right)."""
+    keras.utils.set_random_seed(3)
+    rng = np.random.default_rng(3)
+    masks = np.kron(rng.integers(0, 4, (36, 4, 4)), np.ones((4, 4), int))
+    images = np.float32(0.2 + 0.2 * masks + rng.normal(0, 0.03, masks.shape))[..., None].clip(0, 1)
+    model = unet((16, 16, 1), 4, filters=4, depth=2)
+    model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(images[4:], masks[4:], batch_size=16, epochs=50, verbose=0)
+    assert (model.predict(images[:4], verbose=0).argmax(axis=-1) == masks[:4]).mean() > 0.97
+    return model, images[:4], masks[:4]
+
+
+def halved_budgets(model, images, masks, steps, searches):
+    """Of each image the smallest budget that PGD succeeds with, by bisection."""
+    attacker, sizes = Attacker(model, "pgd", budget=0.1, judge="pixels", steps=steps), []
+    for image, mask in zip(images, masks, strict=True):
+        low, high = 0.0, 0.4
+        for _ in range(searches):
+            middle = (low + high) / 2
+            low, high = (low, middle) if attacker(image[None], mask[None], budget=middle).success[0] else (middle, high)
+        sizes.append(high)
+    return np.array(sizes)
+
+
+def test_alma_prox_finds_smaller_changes_than_dag_and_than_pgd_with_halved_budgets(trained):
+    model, images, masks = trained
+    found = Attacker(model, "alma_prox", steps=200)(images, masks)
+    walked = Attacker(model, "dag", step_size=0.003, steps=200)(images, masks)
+    halved = halved_budgets(model, images, masks, steps=20, searches=10)
+    assert found.success.all() and walked.success.all() and (halved < 0.4).all()
+    assert (found.size < 0.9 * walked.size).all() and (found.size < 0.9 * halved).all()
+
+
+@pytest.mark.parametrize("method", ["dag", "alma_prox"])
+def test_images_do_not_know_of_each_other(trained, method):
+    model, images, masks = trained
+    attacker = Attacker(model, method, steps=30, jit=False)
+    whole, alone = attacker(images, masks), attacker(images, masks, batch_size=1)
+    compiled = Attacker(model, method, steps=30, jit=True)(images, masks, batch_size=3)
+    for other in (alone, compiled):
+        np.testing.assert_allclose(other.size, whole.size, rtol=1e-3)
+        np.testing.assert_allclose(other.loss_after, whole.loss_after, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(other.agreement_after, whole.agreement_after, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["dag", "alma_prox"])
+def test_a_budget_bounds_the_change(trained, method):
+    model, images, masks = trained
+    free = Attacker(model, method, goal=0.5)(images, masks)
+    tight = 0.5 * float(free.size.min())
+    found = Attacker(model, method, goal=0.5, budget=tight)(images, masks)
+    assert free.success.all() and not found.success.any()
+    assert (found.size <= tight * (1 + 1e-5)).all() and (found.size > 0.5 * tight).all()
+    # Those nearest to success are given.
+    assert (found.agreement_after < found.agreement_before).all() and (found.steps > 0).all()
+    wide = Attacker(model, method, goal=0.5, budget=2.0 * float(free.size.max()), step_size=0.01)(images, masks)
+    np.testing.assert_allclose(wide.size, free.size, rtol=0.02)
+
+
+@pytest.mark.parametrize("method", ["dag", "alma_prox"])
+def test_what_succeeds_already_stays_and_volumes_work(method):
+    model = linear(np.float32([[4.0]]), np.float32([-2.0]), size=(3, 4, 5))
+    images = np.random.default_rng(0).uniform(0.3, 0.7, (2, 3, 4, 5, 1)).astype(np.float32)
+    masks = (images[..., 0] > 0.5).astype(int)
+    masks[0] = 1 - masks[0]  # the model is wrong all over
+    found = Attacker(model, method, step_size=0.01, goal=1.0)(images, masks)
+    np.testing.assert_array_equal(found.images[0], images[0])
+    assert found.size[0] == found.steps[0] == 0 and found.success.all()
+    assert found.size[1] == pytest.approx(np.abs(images[1] - 0.5).max(), abs=0.01)
+    helped = Attacker(model, method, direction="fortify", step_size=0.01, goal=1.0)(images, masks)
+    assert helped.success.all() and helped.size[1] == 0
+    assert helped.size[0] == pytest.approx(np.abs(images[0] - 0.5).max(), abs=0.01)
+
+
+def test_options_that_do_not_fit_are_refused(trained):
+    model, images, masks = trained
+    for options, told in (
+        ({"masking": "all"}, "masking 'all' is not known"), ({"average": 1.0}, "average=1.0 does not fit"),
+        ({"scale_start": 2.0}, "scale_start=2.0 does not fit"), ({"norm": "l2"}, "norm='l2' does not fit"),
+        ({"rate": 2.0}, "rate=2.0 does not fit"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=told):
+            Attacker(model, "alma_prox", **options)(images, masks)
+
+
+@pytest.mark.parametrize("cost", [1e-4, 0.3, 2.0, 100.0])
+def test_the_proximal_step_is_the_minimum(cost):
+    """Against a general solver of the same problem, with a bound of |d| as one more unknown."""
+    rng = np.random.default_rng(0)
+    change, weight = rng.normal(size=(8, 5)), rng.uniform(0.1, 3.0, (8, 5))
+    low, high = -rng.uniform(0, 1.5, (8, 5)), rng.uniform(0, 1.5, (8, 5))
+    tensors = [tf.constant(x, tf.float32) for x in (change, weight, np.full(8, cost), low, high)]
+    found = prox_linf(*tensors).numpy()
+    np.testing.assert_allclose(found, tf.function(prox_linf, jit_compile=True)(*tensors), atol=1e-6)
+    for y, w, least, most, d in zip(change, weight, low, high, found, strict=True):
+        bounded = [{"type": "ineq", "fun": lambda v, s=s: v[-1] + s * v[:-1]} for s in (1.0, -1.0)]
+        best = minimize(
+            lambda v, y=y, w=w: cost * v[-1] + 0.5 * (w * (v[:-1] - y) ** 2).sum(), np.zeros(6), method="SLSQP",
+            constraints=bounded, bounds=[*zip(least, most, strict=True), (0, None)], options={"ftol": 1e-14},
+        )  # fmt: skip
+        assert best.success
+        np.testing.assert_allclose(d, best.x[:-1], atol=2e-4)
+        assert (least - 1e-6 <= d).all() and (d <= most + 1e-6).all()
+
+
+def test_the_pull_is_the_slope_of_the_penalty():
+    def p2(y, rho, mu):
+        return mu * y + mu * rho * y**2 + rho**2 * y**3 / 6 if y >= 0 else mu * y / (1 - max(rho, 1) * y)
+
+    for y in (-3.0, -0.2, 0.1, 2.5):
+        for rho in (0.01, 4.0):
+            slope = approx_fprime([y], lambda v, rho=rho: p2(v[0], rho, 0.7), 1e-6)[0]
+            assert float(pull(tf.constant(y), rho, 0.7)) == pytest.approx(slope, rel=1e-3)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("classes", [1, 2, 3, 4, 6])
+def test_constraints_are_ratios_of_logit_differences(classes, sign):
+    rng = np.random.default_rng(classes)
+    logits, ids = rng.normal(size=(2, 3, 4, classes)), rng.integers(0, max(classes, 2), (2, 3, 4))
+    seen = Seen(tf.constant(logits, tf.float32), tf.constant(ids, tf.int32), tf.ones((2, 3, 4)), "softmax", 0.0)
+    found = constraints(seen, sign, 1e-3).numpy()
+    for place in np.ndindex(2, 3, 4):
+        z = logits[place] if classes > 1 else np.array([0.0, logits[place][0]])
+        own, ranked = z[ids[place]], np.sort(z)[::-1]
+        away = {1: 0, 2: 0}.get(classes, ranked[0] - (ranked[2] if sign > 0 or classes == 3 else ranked[2:4].mean()))
+        value = sign * (own - np.delete(z, ids[place]).max()) + 1e-3
+        assert found[place] == pytest.approx(value / away if away else value, rel=1e-4, abs=1e-6)
+
+
+def test_pixels_that_may_stay_do_not_pull():
+    constraint = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
+    counted = np.ones((2, 5, 4), np.float32)
+    counted[:, 2] = 0
+    kept = strictest(tf.constant(constraint), tf.constant(counted), tf.constant([3, 0]), 3).numpy()
+    for image, (some, excess) in enumerate(zip(counted > 0, (3, 0), strict=True)):
+        order = np.sort(constraint[image][some])
+        np.testing.assert_array_equal(kept[image], some & (constraint[image] <= order[-1 - excess]))
