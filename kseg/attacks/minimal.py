@@ -97,7 +97,7 @@ class Split(NamedTuple):
 
 @ATTACKS.register("alma_prox", unbounded=True, norms=("linf",), source="Rony, Pesquet, Ben Ayed 2023")
 def alma_prox(
-    problem, *, steps=200, rate=0.1, slowing=0.1, multiplier=1.0, penalty=0.01, check=10, progress=0.95, growth=2.0,
+    problem, *, steps=200, rate=0.1, lengthening=1.05, slowing=0.1, multiplier=1.0, penalty=0.01, check=10, progress=0.95, growth=2.0,
     average=0.8, square_average=None, scale=(0.1, 1.0), scale_start=1.0, scale_rate=0.02, tolerance=1e-4,
     masking="gradual",
 ):  # fmt: skip
@@ -132,7 +132,7 @@ def alma_prox(
     if masking not in MASKINGS:
         raise unknown("masking", masking, MASKINGS)
     for name, value, lowest, highest in (
-        ("slowing", slowing, 1e-6, 1.0), ("multiplier", multiplier, 1e-12, 1.0), ("penalty", penalty, 0.0, STEEPEST),
+        ("slowing", slowing, 1e-6, 1.0), ("lengthening", lengthening, 1.0, 2.0), ("multiplier", multiplier, 1e-12, 1.0), ("penalty", penalty, 0.0, STEEPEST),
         ("check", check, 1, inf), ("progress", progress, 0.0, 1.0), ("growth", growth, 1.0, inf),
         ("average", average, 0.0, 0.9999), ("square_average", square_average, 0.0, 0.9999),
         ("scale[0]", scale[0], 1e-6, scale[1]), ("scale_start", scale_start, *scale),
@@ -144,7 +144,7 @@ def alma_prox(
     high = tf.minimum(bounds.high - problem.origin, bounds.radius) / width
     pixels = tf.reduce_sum(problem.counted, axis=list(range(1, problem.counted.shape.rank)))
     spare = (1.0 - problem.goal) * pixels
-    length = rate * bounds.step / width
+    step_size = bounds.step / width
     lasting = slowing / max(1.0 - slowing, 1e-6)
 
     def each(values, tensor):
@@ -188,6 +188,7 @@ def alma_prox(
         ages = 1.0 - tf.pow(square_average, tf.cast(i + 1, tf.float32))
         metric = tf.maximum(tf.sqrt(square / ages), 1e-8)
         slack = lasting * tf.cast(tf.maximum(steps - found, 1), tf.float32)
+        length = tf.minimum(rate * tf.pow(lengthening, tf.cast(tf.minimum(i, found), tf.float32)), max(rate, 1.0)) * step_size
         short = length * slack / (tf.cast(tf.maximum(i - found, 0), tf.float32) + slack)
         change = prox_linf(state.change - each(short, gradient) * gradient / metric, metric, short, low, high)
         return Split(change, square, mu, rho, before, hit & ~due, factor, found, best)

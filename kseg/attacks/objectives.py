@@ -20,6 +20,7 @@ class Seen(NamedTuple):
         counted: 1 for pixels that count, 0 for others, `[B, *S]` float32.
         head: "sigmoid" or "softmax".
         progress: share of the steps that are done, a scalar in [0, 1).
+        sign: 1 where pixels shall leave the class of the mask, -1 where they shall take it.
     """
 
     logits: Any
@@ -27,6 +28,12 @@ class Seen(NamedTuple):
     counted: Any
     head: str
     progress: Any
+    sign: float = 1.0
+
+    @property
+    def missing(self):
+        """Whether a pixel is not yet as wanted, `[B, *S]`; no gradient knows of it."""
+        return tf.stop_gradient(self.agrees if self.sign > 0 else ~self.agrees)
 
     @property
     def agrees(self):
@@ -97,24 +104,27 @@ def _spread(values, like):
 
 @OBJECTIVES.register("masked_cce", told="cce", source="Croce et al. 2024; masked as in Xie et al. 2017")
 def masked_cce(seen):
-    """Cross-entropy of those pixels alone that the model gives the class of the mask, over all that count."""
-    return seen.mean(tf.where(tf.stop_gradient(seen.agrees), -seen.log_likelihood, 0.0))
+    """Cross-entropy of those pixels alone that are not yet as wanted, over all that count."""
+    return seen.mean(tf.where(seen.missing, -seen.log_likelihood, 0.0))
 
 
 @OBJECTIVES.register("segpgd", told="cce", source="Gu et al. 2022, equation 4")
 def segpgd(seen):
-    """Cross-entropy, at first of the pixels that are right, and more and more of those that are wrong.
+    """Cross-entropy, at first of the pixels that are not yet as wanted, and more and more of those that are.
 
-    Right pixels weigh 1 - t, wrong ones t, with t running from 0 to one half.
+    The former weigh 1 - t, the latter t, with t running from 0 to one half.
     """
-    wrong = 0.5 * tf.cast(seen.progress, tf.float32)
-    weight = tf.where(tf.stop_gradient(seen.agrees), 1.0 - wrong, wrong)
+    done = 0.5 * tf.cast(seen.progress, tf.float32)
+    weight = tf.where(seen.missing, 1.0 - done, done)
     return seen.mean(-weight * seen.log_likelihood)
 
 
 @OBJECTIVES.register("cospgd", told="cce", source="Agnolucci et al. 2024, equation 6")
 def cospgd(seen):
-    """Cross-entropy, each pixel weighted by how alike probabilities and mask are: the cosine of the angle between."""
+    """Cross-entropy, each pixel weighted by how alike probabilities and mask are: the cosine of the angle between.
+
+    Towards a mask the weight is 1 less the cosine.
+    """
     if seen.head == "softmax":
         p = tf.nn.softmax(seen.logits)
     elif seen.logits.shape[-1] == 1:
@@ -123,7 +133,8 @@ def cospgd(seen):
         p = tf.sigmoid(seen.logits)
     own = tf.where(seen.ids[..., None] == tf.range(p.shape[-1]), p, 0.0)
     cosine = tf.reduce_sum(own, axis=-1) / tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(p), axis=-1), 1e-12))
-    return seen.mean(-tf.stop_gradient(cosine) * seen.log_likelihood)
+    weight = cosine if seen.sign > 0 else 1.0 - cosine
+    return seen.mean(-tf.stop_gradient(weight) * seen.log_likelihood)
 
 
 @OBJECTIVES.register("js", source="Croce et al. 2024")
@@ -139,8 +150,8 @@ def js(seen):
 
 @OBJECTIVES.register("margin", source="Carlini and Wagner 2017")
 def margin(seen):
-    """Mean of what the logit of the best other class is above that of the mask's class, of right pixels alone."""
-    return seen.mean(tf.minimum(seen.rivalry, 0.0))
+    """Mean of what the logit of the best other class is above that of the mask's, of pixels not yet as wanted."""
+    return seen.mean(tf.where(seen.missing, seen.rivalry, 0.0))
 
 
 def make_objective(loss, head, ignoring):

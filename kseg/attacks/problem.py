@@ -87,7 +87,7 @@ class Problem(NamedTuple):
     def see(self, images, progress=0.0):
         """`Seen` of images."""
         logits = tf.cast(self.model(images, training=False), tf.float32)
-        return Seen(logits, self.ids, self.counted, self.head, progress)
+        return Seen(logits, self.ids, self.counted, self.head, progress, self.sign)
 
     def look(self, images):
         """`Look` of images."""
@@ -108,7 +108,8 @@ class Problem(NamedTuple):
 
     def _look(self, seen, loss):
         agreement = seen.mean(tf.cast(seen.agrees, tf.float32))
-        quality = {"loss": lambda: -loss, "pixels": lambda: agreement, "iou": lambda: mean_iou(seen)}[self.judge]()
+        judged = {"loss": lambda: -loss, "pixels": lambda: _counted(agreement), "iou": lambda: _counted(mean_iou(seen))}
+        quality = judged[self.judge]()
         return Look(-self.sign * quality, loss, agreement)
 
     def succeeded(self, look):
@@ -165,6 +166,11 @@ class Problem(NamedTuple):
             return i + 1, tf.nest.map_structure(_same_shape, body(i, state), state)
 
         return tf.while_loop(going_on, once, (tf.constant(0), state), parallel_iterations=1)[1]
+
+
+def _counted(share):
+    """Quotients of counts, so that equal ones are equal however a program rounds: of them the first one stays."""
+    return tf.round(share * 2.0**20) / 2.0**20
 
 
 def _same_shape(after, before):

@@ -27,11 +27,12 @@ def picked(values, ids):
     return np.take_along_axis(values, ids[..., None], axis=-1)[..., 0]
 
 
-def objective(name, z, ids, counted, progress=0.0):
+def objective(name, z, ids, counted, progress=0.0, sign=1.0):
     """Values `[B]` of an attack loss for logits `[B, *S, K]`; K = 1 is one sigmoid, else a softmax."""
     z = two_logits(z)
     log_p, p = log_softmax(z), np.exp(log_softmax(z))
-    cross, right = -picked(log_p, ids), z.argmax(axis=-1) == ids
+    cross, missing = -picked(log_p, ids), (z.argmax(axis=-1) == ids) == (sign > 0)
+    cosine = picked(p, ids) / np.linalg.norm(p, axis=-1)
     own = picked(z, ids)
     others = np.where(np.arange(z.shape[-1]) == ids[..., None], -np.inf, z).max(axis=-1)
     one_hot = np.eye(z.shape[-1])[ids]
@@ -42,11 +43,11 @@ def objective(name, z, ids, counted, progress=0.0):
         )
     values = {
         "cce": cross,
-        "masked_cce": cross * right,
-        "segpgd": cross * np.where(right, 1 - progress / 2, progress / 2),
-        "cospgd": cross * picked(p, ids) / np.linalg.norm(p, axis=-1),
+        "masked_cce": cross * missing,
+        "segpgd": cross * np.where(missing, 1 - progress / 2, progress / 2),
+        "cospgd": cross * (cosine if sign > 0 else 1 - cosine),
         "js": divergence,
-        "margin": np.minimum(others - own, 0),
+        "margin": (others - own) * missing,
     }
     found = []
     for i in range(len(z)):

@@ -21,30 +21,31 @@ def drawn(channels, scale=3.0):
     return z, np.where(counted > 0, ids, 0), counted
 
 
-def seen(z, ids, counted, progress=0.0):
+def seen(z, ids, counted, progress=0.0, sign=1.0):
     head = "sigmoid" if z.shape[-1] == 1 else "softmax"
     as32 = [tf.constant(part, kind) for part, kind in ((z, tf.float32), (ids, tf.int32), (counted, tf.float32))]
-    return Seen(*as32, head, tf.constant(progress))
+    return Seen(*as32, head, tf.constant(progress), sign)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
 @pytest.mark.parametrize("channels", [1, 2, 4])
 @pytest.mark.parametrize("name", OBJECTIVES.names())
-def test_values_and_gradients_are_those_of_the_formula(name, channels):
+def test_values_and_gradients_are_those_of_the_formula(name, channels, sign):
     z, ids, counted = drawn(channels)
     function = OBJECTIVES.get(name)
     with tf.GradientTape() as tape:
-        now = seen(z, ids, counted, 0.6)
+        now = seen(z, ids, counted, 0.6, sign)
         tape.watch(now.logits)
         values = function(now)
-    np.testing.assert_allclose(values, ref.objective(name, z, ids, counted, 0.6), rtol=2e-6, atol=1e-7)
+    np.testing.assert_allclose(values, ref.objective(name, z, ids, counted, 0.6, sign), rtol=2e-6, atol=1e-7)
     gradient = tape.gradient(values, now.logits).numpy()
     if name in ("masked_cce", "segpgd", "cospgd"):  # which weigh pixels by what the gradient does not see
-        weight = {"masked_cce": lambda: (ref.two_logits(z).argmax(-1) == ids) * 1.0,
-                  "segpgd": lambda: np.where(ref.two_logits(z).argmax(-1) == ids, 0.7, 0.3),
-                  "cospgd": lambda: cosine(z, ids)}[name]()  # fmt: skip
+        missing = (ref.two_logits(z).argmax(-1) == ids) == (sign > 0)
+        weight = {"masked_cce": lambda: missing * 1.0, "segpgd": lambda: np.where(missing, 0.7, 0.3),
+                  "cospgd": lambda: cosine(z, ids) if sign > 0 else 1 - cosine(z, ids)}[name]()  # fmt: skip
         expected = slopes(lambda z: ref.objective("cce", z, ids, counted), z) * weight[..., None]
     else:
-        expected = slopes(lambda z: ref.objective(name, z, ids, counted, 0.6), z)
+        expected = slopes(lambda z: ref.objective(name, z, ids, counted, 0.6, sign), z)
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-7)
 
 
