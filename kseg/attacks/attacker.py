@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from kseg.attacks import ensemble, gradient, layered, minimal, patch, search, selective  # noqa: F401 - they register attacks
+from kseg.attacks import ensemble, layered, minimal, patch, search, selective, universal  # noqa: F401 - they register
 from kseg.attacks.checks import as_images, as_masks, as_rows, check_number, check_options
 from kseg.attacks.gradient import ATTACKS
 from kseg.attacks.norms import NORMS
@@ -92,6 +92,7 @@ class Attacker:
         value_range=(0.0, 1.0), ignore_class=None, judge=None, goal=0.99, head="auto", seed=0, jit="auto", **options,
     ):  # fmt: skip
         self._function, facts = ATTACKS.get(method), ATTACKS.facts(method)
+        self._whole = facts.get("whole", False)
         direction = direction or facts.get("direction", "attack")
         for kind, value, known in (("direction", direction, DIRECTIONS), ("norm", norm, NORMS.names())):
             if value not in known:
@@ -179,7 +180,7 @@ class Attacker:
             images: `[N, *S, C]` within the range of values.
             masks: class ids `[N, *S]` or `[N, *S, 1]`, or one-hot `[N, *S, K]`: the truth, or the target.
             budget, step_size: others than those of the attacker, by the same program.
-            batch_size: images a step.
+            batch_size: images a step; of no meaning for "universal", to which all are one batch.
             rows: numbers of the images `[N]`, which random numbers go by; 0 to N - 1 by default.
 
         Returns:
@@ -196,7 +197,7 @@ class Attacker:
         count = len(images)
         if not count:
             raise ValueError("images has shape " + str(images.shape) + ". Expected at least one image.")
-        size = int(min(batch_size, count))
+        size = count if self._whole else int(min(batch_size, count))
         numbers = [tf.constant(min(reach[name], 3e38), tf.float32) for name in ("budget", "step_size")]
         parts = [self._batch(inputs, start, size, numbers) for start in range(0, count, size)]
         best, success, length = tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)

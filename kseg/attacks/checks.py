@@ -6,7 +6,7 @@ import numpy as np
 
 from kseg.registry import unknown
 
-WHOLE = ("steps", "restarts", "queries", "width", "sweeps")
+WHOLE = ("steps", "restarts", "queries", "width", "sweeps", "together")
 SHARES = ("momentum", "rate", "initial")
 CHOICES = {"keep": ("best", "last"), "anchor": ("pass", "input"), "mode": ("pass", "sum"), "search": ("exact", "beam")}
 

@@ -8,18 +8,34 @@ HALVINGS = 24  # of the interval that the threshold is in: to float32's rounding
 TINY = 1e-8
 
 
-def constraints(seen, sign, tolerance):
+def typical(seen):
+    """Unit of margins: a third of their mean size, `[B]`; with it they are blind to the scale of logits."""
+    return tf.maximum(seen.mean(tf.abs(tf.stop_gradient(seen.rivalry))) / 3.0, TINY)
+
+
+def margins(seen, sign, tolerance, unit):
     """By how much each pixel is not yet as wanted, negative where it is: `[B, *S]`.
 
-    The difference-of-logits ratio: what the logit of the class that has to go is above its rival, over the distance of
-    the highest logit from the third (towards a class and with four logits or more: from the mean of third and fourth),
-    which makes it blind to the scale of logits. With one logit, taken for the pair (0, z), or two there is no third:
-    the plain difference then.
+    What the logit of the class that has to go is above its rival; one logit z is taken for the pair (0, z).
 
     Args:
         seen: Seen.
         sign: 1 if pixels have to leave the class of the mask, -1 if they have to take it.
-        tolerance: added to the difference.
+        tolerance: added.
+        unit: of the difference, `[B, 1..]`, of the images without a change.
+    """
+    return tolerance - sign * seen.rivalry / unit
+
+
+def ratios(seen, sign, tolerance, unit=None):
+    """`margins` as difference-of-logits ratios, those of the paper.
+
+    The difference over the distance of the highest logit from the third (towards a class and with four logits or more:
+    from the mean of third and fourth). With one or two logits there is no third: the plain difference then.
+
+    Args:
+        seen, sign, tolerance: of `margins`.
+        unit: not used.
 
     Source: Croce and Hein 2020, equations 6 and 7; Rony et al. 2023.
     """

@@ -35,7 +35,8 @@ def strongest(norm):
 def is_rival(name):
     """Whether an attack climbs the loss of the masks along gradients, so that it should beat noise and black boxes."""
     facts = ATTACKS.facts(name) if name in ATTACKS.names() else {"given": ""}
-    return facts.get("direction", "attack") == "attack" and "given" not in facts and name not in BLACK_BOX
+    aims = facts.get("direction", "attack") == "attack" and not {"given", "whole"} & {*facts}
+    return aims and name not in BLACK_BOX
 
 
 def flags_of(result, config):

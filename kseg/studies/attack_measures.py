@@ -83,6 +83,9 @@ class Subject:
         facts, options = ATTACKS.facts(name), {}
         if not facts.get("unbounded") and _takes(name, "steps"):
             options["steps"] = self.config.steps * (len(MEMBERS) if name == "ensemble" else 1)
+        if facts.get("whole"):  # as many gradients of each image as of the others
+            options["steps"] *= max(1, len(self.images) // self.config.batch_size)
+            options["together"] = self.config.batch_size
         if self.config.loss is not None and "loss" not in facts and name != "ensemble":
             options["loss"] = self.config.loss
         return options

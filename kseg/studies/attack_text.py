@@ -173,6 +173,8 @@ def _how(result, config):
     ]  # fmt: skip
     if {"selective", "layered"} & {*result.attacks}:
         lines.insert(1, "- Of selective and layered the budget is that of each class; the whole change may be larger.")
+    if "universal" in result.attacks:
+        lines.insert(-1, "- The universal attack was made of the images that it is scored on; new ones suffer less.")
     if not any(flag.verdict == SUSPICIOUS for flag in result.flags):
         lines.insert(-1, "- That no check is suspicious proves nothing: an attack made for this model may find more.")
     return lines

@@ -1,3 +1,5 @@
+"""One change for all images, and patches."""
+
 import keras
 import numpy as np
 import pytest
@@ -5,7 +7,6 @@ import tensorflow as tf
 
 import kseg
 from kseg.attacks import Attacker, attack
-from kseg.attacks.shared import universal
 from kseg.models import toy_net, unet
 
 
@@ -35,6 +36,12 @@ def mean_loss(model, images, masks, where=True):
     return np.mean(loss, axis=tuple(range(1, masks.ndim)), where=where)
 
 
+def universal(model, images, masks, **options):
+    """(`Attacked`, the change)."""
+    found = attack(model, images, masks, "universal", **options)
+    return found, found.extra["change"][0]
+
+
 class Linear(keras.losses.Loss):
     """The mean logit of what the mask says is no object, minus that of what it says is one."""
 
@@ -51,39 +58,36 @@ def test_a_universal_change_of_a_linear_model_is_the_sign_of_the_mean_gradient(d
     model.layers[-1].set_weights([weights.reshape(1, 1, 2, 1)])
     rng = np.random.default_rng(0)
     images, masks = rng.uniform(0.3, 0.7, (9, 6, 7, 2)).astype(np.float32), rng.integers(0, 2, (9, 6, 7))
-    found = universal(
+    found, change = universal(
         model,
         images,
         masks,
         budget=0.1,
         steps=8,
-        batch_size=9,
+        together=9,
         loss=Linear(name="linear"),
         direction=direction,
         jit=jit,
     )
     gradient = (1 - 2 * masks).mean(axis=0)[..., None] * weights
-    np.testing.assert_allclose(found.change, 0.1 * np.sign(gradient) * (1 if direction == "attack" else -1), rtol=1e-6)
+    np.testing.assert_allclose(change, 0.1 * np.sign(gradient) * (1 if direction == "attack" else -1), rtol=1e-6)
     assert found.settings["loss"] == "linear" and found.settings["method"] == "universal"
 
 
 def test_a_universal_change_is_one_for_all_images_old_and_new(trained):
     model, images, masks = trained
-    found = universal(model, images[:14], masks[:14], budget=0.1, steps=40, batch_size=4, seed=1)
-    assert found.change.shape == (16, 20, 1) and abs(found.change).max() <= 0.1 + 1e-7
-    np.testing.assert_array_equal(found.images, np.clip(images[:14] + found.change, 0, 1))
-    np.testing.assert_array_equal(found.apply(images[:14]), found.images)
+    found, change = universal(model, images[:14], masks[:14], budget=0.1, steps=40, together=4, seed=1)
+    assert change.shape == (16, 20, 1) and abs(change).max() <= 0.1 + 1e-7
+    np.testing.assert_array_equal(found.images, np.clip(images[:14] + change, 0, 1))
     assert found.images.min() >= 0 and found.images.max() <= 1
     np.testing.assert_allclose(found.loss_before, mean_loss(model, images[:14], masks[:14]), rtol=1e-4)
     np.testing.assert_allclose(found.loss_after, mean_loss(model, found.images, masks[:14]), rtol=1e-4)
     predicted = model.predict(found.images, verbose=0).argmax(axis=-1)
     np.testing.assert_allclose(found.agreement_after, (predicted == masks[:14]).mean(axis=(1, 2)), rtol=1e-6)
     rng = np.random.default_rng(0)
-    noise = [0.1 * rng.choice([-1, 1], found.change.shape) for _ in range(20)]
+    noise = [0.1 * rng.choice([-1, 1], change.shape) for _ in range(20)]
     losses = [mean_loss(model, np.clip(images[14:] + n, 0, 1).astype(np.float32), masks[14:]).mean() for n in noise]
-    assert mean_loss(model, found.apply(images[14:]), masks[14:]).mean() > 1.5 * max(losses)
-    with pytest.raises(ValueError, match="images have shape"):
-        found.apply(images[:, :8])
+    assert mean_loss(model, np.clip(images[14:] + change, 0, 1), masks[14:]).mean() > 1.5 * max(losses)
 
 
 def test_a_value_at_the_end_of_the_range_has_no_say_in_going_further():
@@ -91,21 +95,21 @@ def test_a_value_at_the_end_of_the_range_has_no_say_in_going_further():
     model = keras.Model(inputs, keras.layers.Conv2D(1, 1, use_bias=False)(inputs))
     model.layers[-1].set_weights([np.ones((1, 1, 1, 1))])
     images, masks = np.array([1.0, 1.0, 0.5]).reshape(3, 1, 1, 1), np.array([0, 0, 1]).reshape(3, 1, 1)
-    options = {"loss": Linear(name="linear"), "budget": 0.1, "batch_size": 3}
+    options = {"loss": Linear(name="linear"), "budget": 0.1, "together": 3}
     # Two of three want up, and after a step only the third is moved by the change, which wants down.
-    for steps, change in ((1, 0.025), (2, 0.0), (8, 0.0)):
-        found = universal(model, images, masks, steps=steps, **options)
-        np.testing.assert_allclose(found.change, change, atol=1e-7)
+    for steps, expected in ((1, 0.025), (2, 0.0), (8, 0.0)):
+        _, change = universal(model, images, masks, steps=steps, **options)
+        np.testing.assert_allclose(change, expected, atol=1e-7)
 
 
 def test_the_order_of_images_goes_by_the_seed_and_compiled_is_the_same():
     rng = np.random.default_rng(0)
     images, masks = rng.uniform(size=(11, 8, 8, 1)).astype(np.float32), rng.integers(0, 2, (11, 8, 8))
-    options = {"budget": 0.05, "steps": 5, "batch_size": 3}
-    one, other = (universal(toy_net(seed=0), images, masks, seed=seed, **options) for seed in (0, 1))
-    assert (one.change != other.change).any()
-    compiled = universal(toy_net(seed=0), images, masks, jit=True, **options)
-    assert (compiled.change == one.change).mean() > 0.95  # a gradient of rounding noise has either sign
+    options = {"budget": 0.05, "steps": 5, "together": 3}
+    (one, first), (_, other) = (universal(toy_net(seed=0), images, masks, seed=seed, **options) for seed in (0, 1))
+    assert (first != other).any()
+    compiled, change = universal(toy_net(seed=0), images, masks, jit=True, **options)
+    assert (change == first).mean() > 0.95  # a gradient of rounding noise has either sign
     np.testing.assert_allclose(compiled.loss_after, one.loss_after, rtol=1e-3)
 
 
@@ -114,12 +118,12 @@ def test_universal_changes_of_volumes_and_where_nothing_counts():
     rng = np.random.default_rng(0)
     images, masks = rng.uniform(size=(3, 4, 8, 8, 1)), rng.integers(0, 2, (3, 4, 8, 8))
     masks[0, :, :4] = 9
-    options = {"direction": "fortify", "batch_size": 50, "budget": 0.5, "norm": "l2", "steps": 10, "ignore_class": 9}
-    found = universal(volumes, images, masks, **options)
+    options = {"direction": "fortify", "together": 50, "budget": 0.5, "norm": "l2", "steps": 10, "ignore_class": 9}
+    found, change = universal(volumes, images, masks, **options)
     assert found.loss_after.mean() < found.loss_before.mean()
-    np.testing.assert_allclose(np.sqrt((found.change**2).sum()), 0.5, rtol=0.1)
-    blank = universal(volumes, images, np.full(masks.shape, 9), **options)
-    assert not blank.change.any() and not blank.loss_after.any()
+    np.testing.assert_allclose(np.sqrt((change**2).sum()), 0.5, rtol=0.1)
+    blank, change = universal(volumes, images, np.full(masks.shape, 9), **options)
+    assert not change.any() and not blank.loss_after.any()
 
 
 def test_every_image_is_taken_once_a_round():
@@ -132,10 +136,10 @@ def test_every_image_is_taken_once_a_round():
     masks = masks.reshape(12, 4, 4)
     options = {"ignore_class": 9, "budget": 0.4, "step_size": 0.01}
     for steps, moved in ((1, 5), (2, 10)):
-        found = universal(model, images, masks, steps=steps, batch_size=5, **options)
-        assert (found.change.ravel()[:12] > 0).sum() == moved and not found.change.ravel()[12:].any()
-    found = universal(model, images, masks, steps=12, batch_size=4, **options)
-    np.testing.assert_allclose(found.change.ravel()[:12], 0.04, rtol=1e-5)
+        found, change = universal(model, images, masks, steps=steps, together=5, **options)
+        assert (change.ravel()[:12] > 0).sum() == moved and not change.ravel()[12:].any()
+    found, change = universal(model, images, masks, steps=12, together=4, **options)
+    np.testing.assert_allclose(change.ravel()[:12], 0.04, rtol=1e-5)
 
 
 PATCH = {"steps": 12, "size": 5, "step_size": 0.1}
@@ -251,7 +255,7 @@ def test_what_does_not_fit_is_refused(trained):
         with pytest.raises(ValueError, match=message):
             attack(model, images[:1], masks[:1], "patch", **option)
     for option, message in (
-        ({"batch_size": 0}, "batch_size=0 is no size"),
+        ({"together": 0}, "together=0 does not fit"),
         ({"steps": 0}, "steps=0 does not fit"),
         ({"norm": "l2"}, "norm='l2' has no budget"),
     ):
