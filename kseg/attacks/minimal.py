@@ -38,7 +38,7 @@ class Walk(NamedTuple):
     best: Best
 
 
-@ATTACKS.register("dag", unbounded=True, source="Xie et al. 2017, algorithm 1")
+@ATTACKS.register("dag", unbounded=True, minimal=True, source="Xie et al. 2017, algorithm 1")
 def dag(problem, *, steps=200):
     """Steps along the gradient of the margins of those pixels that are not yet as wanted, until enough of them are.
 
@@ -98,7 +98,7 @@ class Split(NamedTuple):
     best: Best
 
 
-@ATTACKS.register("alma_prox", unbounded=True, norms=("linf",), source="Rony, Pesquet, Ben Ayed 2023")
+@ATTACKS.register("alma_prox", unbounded=True, minimal=True, norms=("linf",), source="Rony, Pesquet, Ben Ayed 2023")
 def alma_prox(
     problem, *, steps=200, rate=0.1, lengthening=1.05, slowing=0.1, constraint="margin", multiplier=1.0, penalty=0.01,
     check=10, progress=0.95, growth=2.0, average=0.8, square_average=None, scale=(0.1, 1.0), scale_start=1.0,

@@ -27,7 +27,8 @@ class Attack(Command):
     """images with foreground to attack, spread over the cases; 0 for all"""
     attacks: tuple[str, ...] = ("fgsm", "pgd", "apgd", "segpgd", "cospgd", "ensemble")
     """which: fgsm, pgd, apgd, segpgd, cospgd, ensemble; square (without gradients); universal (one change for all
-    images); selective, layered (document D4); and without a budget, run once: dag, alma_prox (smallest change), sparse_rs (few pixels), patch"""
+    images); selective, layered (document D4); and without a budget, run once: dag, alma_prox (smallest change),
+    sparse_rs (few pixels), patch"""
     eps: tuple[float, ...] = (0.0025, 0.005, 0.01, 0.02, 0.04)
     """budgets as shares of the range of values: of the largest change, of the root mean square of the changes (l2), of
     their mean (l1)"""

@@ -183,12 +183,20 @@ class Subject:
         """
         budget = DOCUMENT["budget"] * self.width
         reach = {"budget": budget, "step_size": budget / 4} if ball else {"budget": np.inf, "step_size": budget}
-        background = np.where(self.masks == IGNORED, IGNORED, 0)
         return self.attack(
-            "document", "pgd", label="D4, budget 1 %" if ball else "D4, steps of 1 %", reach=reach, masks=background,
-            eps=DOCUMENT["budget"] if ball else None, norm="linf", direction="target", steps=DOCUMENT["steps"],
-            keep="last", loss="cce",
+            "document", "pgd", label="D4, budget 1 %" if ball else "D4, steps of 1 %", reach=reach,
+            masks=self.background, eps=DOCUMENT["budget"] if ball else None, norm="linf", direction="target",
+            steps=DOCUMENT["steps"], keep="last", loss="cce",
         )  # fmt: skip
+
+    def vanish(self, name):
+        """`Outcome` of the smallest change that a minimal-norm attack finds for all to be called background."""
+        return self.attack("free", name, label=f"{name}, to background", masks=self.background, direction="target")
+
+    @property
+    def background(self):
+        """Masks of background alone."""
+        return np.where(self.masks == IGNORED, IGNORED, 0)
 
     def gradients(self):
         """{"loss", "probability"}: largest |g| of each image `[n]`, of the cross-entropy and of the foreground."""

@@ -85,6 +85,9 @@ def jobs(subject, config):
     for name in config.attacks:
         if ATTACKS.facts(name).get("unbounded"):
             yield attack("free", name)
+            if ATTACKS.facts(name).get("minimal"):
+                told, gradients, _ = attack("free", name, label=f"{name}, to background")
+                yield told, gradients, lambda name=name: subject.vanish(name)
         else:
             yield from (attack("budget", name, eps) for eps in config.eps)
     if config.document:

@@ -100,7 +100,8 @@ def _free(result, goal):
         made = [_share(np.median(row.found.size)), f"{np.median(row.found.changed):.1%}"]
         rows.append([row.attack, f"{row.found.success.mean():.0%}", *needed, *made, *scores, f"{row.seconds:.1f}"])
     return [
-        f"A success is an image of which {goal:.3g} of the pixels are wrong. The change is {UNITS[result.norm]}, as a "
+        f"A success is an image of which {goal:.3g} of the pixels are wrong, or for attacks to background are called "
+        f"background. The change is {UNITS[result.norm]}, as a "
         "share of the range of values; a quarter, half and three quarters of the images need no larger one. "
         '"Never" says that too many images had no success.',
         "",

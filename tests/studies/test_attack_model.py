@@ -23,8 +23,8 @@ from kseg.studies.attack_questions import FINE, MEANING, SUSPICIOUS
 from kseg.studies.pixel_data import choose_rows
 
 EPS = (0.02, 0.05)
-FREE = [name for name in ("dag",) if name in ATTACKS.names()]
-WORDS = ["--images", "5", "--attacks", "pgd", "selective", *FREE, "--eps", "0.05", "0.02", "--steps", "3",
+FREE = ("dag", "dag, to background")
+WORDS = ["--images", "5", "--attacks", "pgd", "selective", "dag", "--eps", "0.05", "0.02", "--steps", "3",
          "--batch-size", "4"]  # fmt: skip
 
 
@@ -118,6 +118,8 @@ def test_the_folder_holds_what_the_page_speaks_of(evaluation, rows):
         settings = told[key]["settings"]
         assert settings.items() >= wanted.items()
         assert (settings["budget"], settings["step_size"]) == tuple(x and pytest.approx(x) for x in reach)
+    assert told["dag", None]["settings"]["direction"] == "attack"
+    assert told["dag, to background", None]["settings"]["direction"] == "target"
     for name in FREE:
         assert told[name, None]["needed_change"].keys() == {"quarter", "median", "three_quarters"}
     for row in rows.values():
