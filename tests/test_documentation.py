@@ -44,3 +44,8 @@ def test_the_code_in_the_readme_runs_as_printed(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", kseg.losses.names())
 def test_the_readme_names_every_loss(name):
     assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize("name", kseg.attacks.ATTACKS.names())
+def test_the_readme_names_every_attack(name):
+    assert f"`{name}`" in README

@@ -19,7 +19,7 @@ from kseg.studies.bar import Bar
 from kseg.studies.pixel_data import choose_rows
 from kseg.training.record import RunFolder, check_output, environment
 
-KEPT = ["choices.h5", "choices.png", "curves.png", "error.txt", "examples.png", "flags.json", "record.json",
+KEPT = ["choices.h5", "choices.png", "curves.png", "error.txt", *attack_page.EXAMPLES, "flags.json", "record.json",
         "scores.csv", "summary.json", "summary.md"]  # fmt: skip
 __all__ = ["Result", "checked", "execute", "measure", "run"]
 

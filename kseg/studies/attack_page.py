@@ -13,6 +13,8 @@ LABELS = {
     "mean_iou": "mean IoU", "foreground_dice": "Dice of the foreground", "accuracy": "pixel accuracy",
     "loss": "cross-entropy", "success": "share of successes",
 }  # fmt: skip
+ROWS = 7  # of a figure of examples
+EXAMPLES = ("examples.png", "examples_2.png", "examples_3.png", "examples_4.png")
 PICTURED = ("budget", "free", "document")  # kinds of rows that have an example
 
 
@@ -103,13 +105,20 @@ def figures(result):
     title = f"{result.name}, {result.split} split: {len(result.case)} images"
     found = {"curves.png": report.plot_attacks(panels(result), f"Scores under attack ({title})")}
     example = result.example
-    if example["attacked"]:
-        told = f"case {example['case']}, budget {percent(result.middle)} where there is one"
-        found["examples.png"] = report.plot_attacked(example, result.classes, f"One image under attack ({told})")
+    told = f"One image under attack (case {example.get('case')}, budget {percent(result.middle)} where there is one)"
+    for name, rows in example_files(example).items():
+        found[name] = report.plot_attacked(example | {"attacked": rows}, result.classes, told)
     if result.choices:
         chosen = {eps: arrays["choices"] for eps, arrays in result.choices.items()}
         found["choices.png"] = report.plot_choices(chosen, result.classes)
     return found
+
+
+def example_files(example):
+    """{file name: the attacked images in it}: so few in each that it can be read."""
+    attacked = example.get("attacked", [])
+    parts = [attacked[start : start + ROWS] for start in range(0, len(attacked), ROWS)]
+    return {EXAMPLES[number]: part for number, part in enumerate(parts[: len(EXAMPLES)])}
 
 
 def panels(result):

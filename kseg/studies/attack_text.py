@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kseg.studies.attack_page import LABELS
+from kseg.studies.attack_page import LABELS, example_files
 from kseg.studies.attack_questions import MEANING, SUSPICIOUS
 from kseg.studies.attack_scores import DRAWS, background_shares, percent
 
@@ -36,7 +36,9 @@ def page(result, record, config):
     if result.choices:
         lines += ["## What the selective attack chose", "", *_choices(result)]
     if result.example.get("attacked"):
-        lines += ["## An image under attack", "", "![One image under every attack](examples.png)", ""]
+        lines += ["## An image under attack", ""]
+        for name in example_files(result.example):
+            lines += [f"![One image under attack]({name})", ""]
     return "\n".join([*lines, "## How it was measured", "", *_how(result, config)])
 
 
