@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 
 from kseg.registry import unknown
+from kseg.saliency.checks import as_images as as_any_images
 
 WHOLE = ("steps", "restarts", "queries", "width", "sweeps", "together")
 SHARES = ("momentum", "rate", "initial")
@@ -39,16 +40,7 @@ def check_options(method, function, options):
 
 def as_images(images, shape, low, high):
     """`[N, *S, C]` float32 that fit a model of inputs `shape` = (*S, C), with values in [low, high]."""
-    images = np.asarray(images)
-    fits = len(images.shape) == len(shape) + 1 and all(
-        want in (None, got) for want, got in zip(shape, images.shape[1:], strict=True)
-    )
-    if not fits or images.dtype.kind not in "fiub":
-        raise ValueError(
-            f"images have shape {images.shape} and dtype {images.dtype}. Expected numbers [N, "
-            f"{', '.join('any' if size is None else str(size) for size in shape)}], as the model takes them."
-        )
-    images = images.astype(np.float32, copy=False)
+    images = as_any_images(images, shape)
     slack = 1e-6 * (high - low)
     if images.size and not (images.min() >= low - slack and images.max() <= high + slack):
         raise ValueError(

@@ -35,6 +35,8 @@ class Bar:
         """Say what is being done, and which share of all is done."""
         self._bar.update(self._task, completed=share, description=what)
         self._first = self._first or (time.monotonic(), share)
+        if not self._terminal and "compiling" in what:
+            self._console.print(f"begins with {what}", highlight=False, soft_wrap=True)
         if not self._terminal and int(share * 10) > self._told:
             self._told, minutes = int(share * 10), (time.monotonic() - self._first[0]) / 60
             left = minutes * (1 - share) / max(share - self._first[1], 1e-9)
