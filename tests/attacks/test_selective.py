@@ -10,15 +10,17 @@ import tensorflow as tf
 
 from kseg.attacks import Attacker, attack, rebuild
 from kseg.attacks.selective import combinations
-from kseg.models import unet
 
 RNG = np.random.default_rng(0)
 BUDGET = 0.04
 
 
 def network(classes):
+    """A small net, which is traced and compiled sooner than a U-Net."""
     keras.utils.set_random_seed(classes)
-    return unet((8, 8, 2), classes, filters=3, depth=1, bn=True)
+    inputs = keras.Input((8, 8, 2))
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+    return keras.Model(inputs, keras.layers.Conv2D(classes, 3, padding="same", name="logits")(x))
 
 
 def batch(classes):
@@ -41,17 +43,15 @@ def one_by_one(model, images, masks, classes):
                 loss = tf.nn.sparse_softmax_cross_entropy_with_logits(target, z)
             loss = tf.reduce_sum(loss)
         signs.append(np.sign(tape.gradient(loss, x).numpy()))
-    found = {}
-    for choice in product((0, 1, -1), repeat=classes):
-        total = sum(s * sign for s, sign in zip(choice, signs, strict=True))
-        moved = np.clip(images + np.float32(BUDGET) * total, 0, 1).astype(np.float32)
-        z = ref.two_logits(model.predict(moved, verbose=0).astype(np.float64))
-        found[choice] = moved, -ref.picked(ref.log_softmax(z), masks).mean(axis=(1, 2))
-    return found
+    choices = [*product((0, 1, -1), repeat=classes)]
+    totals = [sum(s * sign for s, sign in zip(choice, signs, strict=True)) for choice in choices]
+    moved = [np.clip(images + np.float32(BUDGET) * total, 0, 1).astype(np.float32) for total in totals]
+    z = ref.two_logits(model.predict(np.concatenate(moved), verbose=0).astype(np.float64))
+    loss = -ref.picked(ref.log_softmax(z), np.concatenate([masks] * len(choices))).mean(axis=(1, 2))
+    return dict(zip(choices, zip(moved, loss.reshape(len(choices), -1), strict=True), strict=True))
 
 
-@pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize(("channels", "jit"), [(1, False), (2, False), (3, False), (4, False), (1, True), (3, True)])
 def test_the_best_of_all_choices_is_found(channels, jit):
     classes = max(channels, 2)
     model, (images, masks) = network(channels), batch(channels)
