@@ -58,7 +58,7 @@ class Attacker:
             which are what the model shall say; "fortify" descends the loss of the truth. "attack" by default, but for
             "selective", which fortifies.
         loss: what is climbed or descended: of `OBJECTIVES.names()`, a name or sum of `kseg.losses`, or a
-            `keras.losses.Loss` that takes logits. "cce" unless the method has its own.
+            `keras.losses.Loss` that takes logits. "cce" if not given; "segpgd", "cospgd" and "ensemble" have their own.
         budget: radius of the ball around each image, in units of the images' values and of `norm`; `inf` for no ball.
             By default 1 % of the range of values, for the Linf ball only (S4.2); `inf` for attacks that look for the
             smallest change ("dag", "alma_prox").
@@ -110,6 +110,8 @@ class Attacker:
         if jit not in (True, False, "auto"):
             raise ValueError(f"jit={jit!r} is not known. Expected True, False or 'auto'.")
         check_number("goal", goal, 0.0, 1.0)
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+            raise ValueError(f"seed={seed!r} does not fit. Expected a whole number.")
         if ignore_class is not None and int(ignore_class) != ignore_class:
             raise ValueError(f"ignore_class={ignore_class!r} is no class id. Expected a whole number, or None.")
         self.jit = FASTER["GPU" if tf.config.list_logical_devices("GPU") else "CPU"] if jit == "auto" else bool(jit)
@@ -119,6 +121,17 @@ class Attacker:
             raise ValueError(
                 f"model {model.name!r} goes from {logits.input_shape} to {shape}. Expected images [B, H, W, C] or "
                 "volumes [B, D, H, W, C] and scores of the same rank."
+            )
+        sizes = [*zip(logits.input_shape[1:-1], shape[1:-1], strict=True)]
+        if any(None not in pair and pair[0] != pair[1] for pair in sizes):
+            raise ValueError(
+                f"model {model.name!r} gives scores of {shape[1:-1]} for images of {logits.input_shape[1:-1]}. "
+                "Expected scores for each pixel; enlarge them inside the model."
+            )
+        if loss is not None and "own" in facts:
+            raise ValueError(
+                f"loss={loss!r} does not fit attack {method!r}, whose loss is its own ({facts['own']}). Expected none; "
+                "take 'pgd' or 'apgd' for another loss."
             )
         loss = facts.get("loss", "cce") if loss is None else loss
         climbed, told = make_objective(loss, self.head, ignore_class is not None)

@@ -10,6 +10,10 @@ from kseg.saliency.checks import as_images as as_any_images
 WHOLE = ("steps", "restarts", "queries", "width", "sweeps", "together")
 SHARES = ("momentum", "rate", "initial")
 CHOICES = {"keep": ("best", "last"), "anchor": ("pass", "input"), "mode": ("pass", "sum"), "search": ("exact", "beam")}
+COMMON = (
+    "direction", "loss", "budget", "step_size", "norm", "value_range", "ignore_class", "judge", "goal", "head", "seed",
+    "jit",
+)  # fmt: skip
 
 
 def check_number(name, value, low, high):
@@ -26,7 +30,7 @@ def check_options(method, function, options):
     open_ended = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
     for name, value in options.items():
         if name not in taken and not open_ended:
-            raise unknown(f"option of attack {method!r}", name, taken or ["none"])
+            raise unknown(f"option of attack {method!r}", name, [*taken, *COMMON])
         if name in WHOLE and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
             raise ValueError(f"{name}={value!r} does not fit. Expected a whole number, at least 1.")
         if name in SHARES:
@@ -41,6 +45,8 @@ def check_options(method, function, options):
 def as_images(images, shape, low, high):
     """`[N, *S, C]` float32 that fit a model of inputs `shape` = (*S, C), with values in [low, high]."""
     images = as_any_images(images, shape)
+    if not np.isfinite(images).all():
+        raise ValueError("images hold nan or infinite values. Expected finite numbers; mend the images.")
     slack = 1e-6 * (high - low)
     if images.size and not (images.min() >= low - slack and images.max() <= high + slack):
         raise ValueError(
@@ -53,6 +59,8 @@ def as_images(images, shape, low, high):
 def as_masks(masks, images, channels, ignore_class):
     """Class ids `[N, *S]` int32, 0 where they do not count, and what counts as float32 of 0 and 1."""
     masks, want, classes = np.asarray(masks), images.shape[:-1], max(channels, 2)
+    if masks.dtype.kind == "f" and not np.isfinite(masks).all():
+        raise ValueError("masks hold nan or infinite values. Expected class ids.")
     if masks.shape == (*want, 1):
         masks = masks[..., 0]
     if masks.shape == (*want, channels) and channels > 1:

@@ -90,8 +90,8 @@ def pgd(problem, *, steps=20, random_start=False, restarts=1, momentum=0.0, keep
 
 
 # The same walk on other losses: right pixels first, or pixels by how alike probabilities and mask are.
-ATTACKS.register("segpgd", loss="segpgd", source="Gu et al. 2022")(pgd)
-ATTACKS.register("cospgd", loss="cospgd", source="Agnolucci et al. 2024")(pgd)
+ATTACKS.register("segpgd", loss="segpgd", own="segpgd", source="Gu et al. 2022")(pgd)
+ATTACKS.register("cospgd", loss="cospgd", own="cospgd", source="Agnolucci et al. 2024")(pgd)
 
 
 class Pace(NamedTuple):

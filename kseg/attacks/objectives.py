@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from kseg import losses, ops
-from kseg.registry import Registry
+from kseg.registry import Registry, unknown
 
 OBJECTIVES = Registry("attack loss")
 
@@ -168,6 +168,8 @@ def make_objective(loss, head, ignoring):
     if isinstance(loss, str) and loss in OBJECTIVES.names():
         climbed = OBJECTIVES.get(loss)
         return climbed, OBJECTIVES.get(OBJECTIVES.facts(loss).get("told", loss))
+    if isinstance(loss, str) and loss.isidentifier() and loss not in losses.names():
+        raise unknown("attack loss", loss, [*OBJECTIVES.names(), *losses.names()])
     score = losses.image_losses(loss, head, weighted=ignoring)
 
     def whole(seen):

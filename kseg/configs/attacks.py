@@ -13,7 +13,7 @@ class Attack(Command):
 
     Changes images of a split within budgets of rising size so that the model errs, beside random noise of the same
     size; tells scores over cases with 95 % intervals; and looks for what makes a model seem more robust than it is.
-    Keeps it in one run folder: summary.md (start there), scores.csv, summary.json, flags.json, curves.png,
+    Keeps it in one run folder: summary.md (start there), scores.csv, cases.csv, summary.json, flags.json, curves.png,
     examples.png (more of them for many attacks); for the attack "selective" also choices.h5 and choices.png.
     """
 

@@ -4,7 +4,7 @@ from kseg.attacks import ATTACKS
 from kseg.studies import attack_flags as flags
 from kseg.studies.attack_measures import BLACK_BOX, fits, step_numbers
 from kseg.studies.attack_questions import MEANING, unchecked
-from kseg.studies.attack_scores import by_case, constant_scores, foreground_iou
+from kseg.studies.attack_scores import by_case, constant_scores, foreground_iou, percent
 
 NEEDED = ("fgsm", "pgd", "ensemble", "square")  # attacks that checks look at, with the middle budget
 SWITCHED_OFF = "switched off by --no-checks"
@@ -54,12 +54,25 @@ def _at_middle(result, name):
     return result.cases(name, result.middle, kinds=("budget", "check"))
 
 
+def _harmed(result, eps):
+    """Whether an attack, the black box or noise lowers the mean IoU by more than `flags.MARGIN` with a budget."""
+    clean = result.clean.found.scores(result.case)["mean_iou"].mean()
+    left = [of[eps] for of in _curves(result).values() if eps in of]
+    left += [result.cases(name, eps, kinds=("budget", "check", "noise")) for name in ("noise", "square")]
+    return any(clean - scores.mean() > flags.MARGIN for scores in left if scores is not None)
+
+
 def _missing(flag, result, config, *names):
-    """The flag of a check that lacks one of these attacks, or None."""
+    """The flag of a check that lacks one of these attacks, or harm done by them; or None."""
     for name in names:
         if _at_middle(result, name) is None:
             return unchecked(flag, fits(name, config.norm) or f"attack {name!r} was not run, {SWITCHED_OFF}")
-    return None
+    return None if _harmed(result, result.middle) else unchecked(flag, no_harm(result.middle))
+
+
+def no_harm(eps):
+    """Why checks that compare attacks say nothing."""
+    return f"with a budget of {percent(eps)} neither an attack nor noise lowers the score; try a larger --eps"
 
 
 def _curves(result, iterated=False):
@@ -77,7 +90,12 @@ def _noise(result, config):
     curves = _curves(result)
     if not curves:
         return unchecked("noise", NO_RIVAL)
-    return flags.noise({eps: result.cases("noise", eps) for eps in result.eps}, curves)
+    harmed = [eps for eps in result.eps if _harmed(result, eps)]
+    if not harmed:
+        return unchecked("noise", no_harm(max(result.eps)))
+    curves = {name: {eps: of[eps] for eps in harmed if eps in of} for name, of in curves.items()}
+    curves = {name: of for name, of in curves.items() if of}
+    return flags.noise({eps: result.cases("noise", eps) for eps in harmed}, curves)
 
 
 def _black_box(result, config):
@@ -115,6 +133,8 @@ def _steps(result, config):
 def _converged(result, config):
     if not config.checks:
         return unchecked("converged", SWITCHED_OFF)
+    if not _harmed(result, result.middle):
+        return unchecked("converged", no_harm(result.middle))
     few, many = (
         {steps: _walk(result, config, "best", steps).scores(result.case)["mean_iou"]}
         for steps in (config.steps, 4 * config.steps)

@@ -19,8 +19,8 @@ from kseg.studies.bar import Bar
 from kseg.studies.pixel_data import choose_rows
 from kseg.training.record import RunFolder, check_output, environment
 
-KEPT = ["choices.h5", "choices.png", "curves.png", "error.txt", *attack_page.EXAMPLES, "flags.json", "record.json",
-        "scores.csv", "summary.json", "summary.md"]  # fmt: skip
+KEPT = ["cases.csv", "choices.h5", "choices.png", "curves.png", "error.txt", *attack_page.EXAMPLES, "flags.json",
+        "record.json", "scores.csv", "summary.json", "summary.md"]  # fmt: skip
 __all__ = ["Result", "checked", "execute", "measure", "run"]
 
 
@@ -164,7 +164,7 @@ def _plan(config, folder, subject):
     more = [*(["the attack of D4"] if config.document else []), *(["checks"] if config.checks else [])]
     return {
         "model": config.model,
-        "data": f"{config.data}: {len(subject.images)} images with foreground from {cases} cases of the "
+        "data": f"{config.data}: {len(subject.images)} images with foreground, {cases} cases, of the "
         f"{config.split} split",
         "attacks": f"{', '.join(config.attacks)}{'; also ' + ' and '.join(more) if more else ''}; {config.steps} steps",
         "budgets": f"{', '.join(map(percent, config.eps))} of the values' range {subject.low:g} to {subject.high:g}, "

@@ -67,6 +67,18 @@ def score_row(row):
     return {name: round(float(v), 6) if isinstance(v, float) else v for name, v in cells.items()}
 
 
+def case_rows(result):
+    """Scores of every case under every attack, as flat dicts: for pairs with other models."""
+    cases, rows = np.unique(result.case), []
+    for row in result.rows:
+        scores = row.found.scores(result.case)
+        for number, case in enumerate(cases):
+            cells = {name: round(float(scores[name][number]), 6) for name in SCORES}
+            eps = "" if row.eps is None else row.eps
+            rows.append({"kind": row.kind, "attack": row.attack, "eps": eps, "case": str(case), **cells})
+    return rows
+
+
 def summary(result):
     """What a program reads of an evaluation, for a JSON file."""
     return {
@@ -92,6 +104,7 @@ def write(result, folder, **facts):
         **facts: attributes of the file of choices; arrays become arrays in it.
     """
     write_csv(folder / "scores.csv", [score_row(row) for row in result.rows])
+    write_csv(folder / "cases.csv", case_rows(result))
     write_json(folder / "summary.json", summary(result))
     write_json(folder / "flags.json", [flag.told() for flag in result.flags])
     for name, figure in figures(result).items():

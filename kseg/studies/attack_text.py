@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from kseg.attacks import ATTACKS
 from kseg.studies.attack_page import LABELS, example_files
-from kseg.studies.attack_questions import MEANING, SUSPICIOUS
+from kseg.studies.attack_questions import MEANING, SUSPICIOUS, UNCHECKED
 from kseg.studies.attack_scores import DRAWS, background_shares, percent
 
 UNITS = {
     "linf": "the largest change of a value", "l2": "the root mean square of the changes",
     "l1": "the mean size of the changes",
 }  # fmt: skip
+OF_CLASSES = ("layered", "selective")  # whose budget is that of each class
 PIVOTS = ("mean_iou", "foreground_dice", "accuracy", "loss")
 
 
@@ -56,27 +58,38 @@ def _made(result, record, config):
 def _answer(result):
     """The strongest attack, and how many checks are suspicious, in words."""
     found, clean = [], result.clean.table
-    if result.attacks:
-        rows = [result.row(name, result.middle) for name in result.attacks]
-        row = min(rows, key=lambda each: each.table["mean_iou"]["mean"])
-        noise = result.row("noise", result.middle).table
-        before, after = ([table[score]["mean"] for score in PIVOTS[:2]] for table in (clean, row.table))
-        found.append(
-            f"With a budget of {percent(result.middle)} {row.attack} is the strongest attack: it brings the mean IoU "
-            f"from {before[0]:.3f} to {after[0]:.3f} (random noise: to {noise['mean_iou']['mean']:.3f}) and the Dice "
-            f"of the foreground from {before[1]:.3f} to {after[1]:.3f}."
-        )
+    if any(name not in OF_CLASSES for name in result.attacks):
+        found += [_strongest(result, eps, clean) for eps in dict.fromkeys((result.middle, max(result.eps)))]
     doubts = [flag.name for flag in result.flags if flag.verdict == SUSPICIOUS]
-    found.append(
-        f"Suspicious: {', '.join(doubts)}; see [below](#can-it-be-believed)." if doubts else "No check is suspicious."
-    )
+    made = sum(flag.verdict != UNCHECKED for flag in result.flags)
+    if doubts:
+        found.append(f"Suspicious: {', '.join(doubts)}; see [below](#can-it-be-believed).")
+    elif made:
+        found.append(f"No check is suspicious; {made} of {len(result.flags)} could be made.")
+    else:
+        found.append("Nothing was checked: these attacks may be too weak.")
     return [" ".join(found)]
+
+
+def _strongest(result, eps, clean):
+    """What the strongest attack within a budget does, in words."""
+    rows = [result.row(name, eps) for name in result.attacks if name not in OF_CLASSES]
+    row = min(rows, key=lambda each: each.table["mean_iou"]["mean"])
+    noise = result.row("noise", eps).table["mean_iou"]["mean"]
+    before, after = ([table[score]["mean"] for score in PIVOTS[:2]] for table in (clean, row.table))
+    if not after[0] < min(before[0], noise):
+        return f"With a budget of {percent(eps)} no attack does more harm than random noise (mean IoU {noise:.3f})."
+    return (
+        f"With a budget of {percent(eps)} {row.attack} is the strongest attack: it brings the mean IoU from "
+        f"{before[0]:.3f} to {after[0]:.3f} (random noise: to {noise:.3f}) and the Dice of the foreground from "
+        f"{before[1]:.3f} to {after[1]:.3f}."
+    )
 
 
 def _pivot(result, score):
     rows = [["none", *[_cell(result.clean.table[score])] * len(result.eps)]]
     for name in ("noise", *result.attacks):
-        rows.append([name, *(_cell(result.row(name, eps).table[score]) for eps in result.eps)])
+        rows.append([_starred(name), *(_cell(result.row(name, eps).table[score]) for eps in result.eps)])
     return table(["attack", *map(percent, result.eps)], rows)
 
 
@@ -84,7 +97,7 @@ def _classes(result):
     rows = [result.clean, *(result.row(name, result.middle) for name in ("noise", *result.attacks))]
     columns = [f"{score} {label}" for score in ("iou", "dice") for label in result.classes]
     head = [name.replace("iou ", "IoU ", 1).replace("dice ", "Dice ", 1) for name in columns]
-    cells = [[row.attack, *(_number(row.table[name]["mean"]) for name in columns)] for row in rows]
+    cells = [[_starred(row.attack), *(_number(row.table[name]["mean"]) for name in columns)] for row in rows]
     return table(
         ["attack", *head, "seconds"],
         [[*c, f"{r.seconds:.1f}" if r.seconds else ""] for c, r in zip(cells, rows, strict=True)],
@@ -97,7 +110,8 @@ def _free(result, goal):
             "pixels changed", "mean IoU", "Dice of the foreground", "seconds"]  # fmt: skip
     rows = []
     for row in result.of_kind("free"):
-        needed = [_share(size) for size in row.found.norms()]
+        minimal = ATTACKS.facts(row.attack.split(",")[0]).get("minimal")
+        needed = [_share(size) if minimal else "" for size in row.found.norms()]
         scores = [_cell(row.table[score]) for score in ("mean_iou", "foreground_dice")]
         made = [_share(np.median(row.found.size)), f"{np.median(row.found.changed):.1%}"]
         rows.append([row.attack, f"{row.found.success.mean():.0%}", *needed, *made, *scores, f"{row.seconds:.1f}"])
@@ -105,14 +119,18 @@ def _free(result, goal):
         f"A success is an image of which {goal:.3g} of the pixels are wrong, or for attacks to background are called "
         f"background. The change is {UNITS[result.norm]}, as a "
         "share of the range of values; a quarter, half and three quarters of the images need no larger one. "
-        '"Never" says that too many images had no success.',
+        '"Failed" says that too many images had no success. For a patch what lies under it does not count.',
         "",
         *table(head, rows),
     ]
 
 
+def _starred(name):
+    return f"{name} *" if name in OF_CLASSES else name
+
+
 def _share(size):
-    return f"{size:.3%}" if np.isfinite(size) else "never"
+    return f"{size:.3%}" if np.isfinite(size) else "failed"
 
 
 def _document(result):
@@ -154,7 +172,7 @@ def _choices(result):
             rows.append([percent(eps), label, *(f"{share:.0%}" for share in shares)])
     return [
         "Of each class the sign pattern was taken away, left out or added, whichever suits the truth best; choices.h5 "
-        "has the choices of each image and the sums of patterns, which make the images again.",
+        "has the choices of each image and the sums of patterns; `kseg.attacks.rebuild` makes the images again.",
         "",
         *table(["budget", "class", "-1", "0", "+1"], rows),
         "![Choices by class](choices.png)",
@@ -168,14 +186,19 @@ def _how(result, config):
         "- Scores are made of all attacked images of a case together, and are means over cases; in brackets 95 % by "
         "bootstrap over cases. Mean IoU is over the classes that mask or prediction has, background included.",
         "- Padding does not count, but attacks may change it. What lies under an adversarial patch does not count.",
-        f"- Every attack took {config.steps} gradients (fgsm one, the ensemble as many for each member), those without "
-        f"a budget what they take by default. Steps were {config.step_size:g} of the budget.",
+        f"- Attacks took {config.steps} gradients of each image: the ensemble as many for each member, layered for "
+        "each class, fgsm one, selective one a class, square none; those without a budget what they take by default. "
+        f"Steps were {config.step_size:g} of the budget.",
         f"- Noise is the worst of {DRAWS} random changes of each image, uniform within the budget.",
-        "- Every attack and every check with all its numbers is in scores.csv; summary.json has the settings.",
+        "- All attacks and checks are in scores.csv, scores of every case in cases.csv, settings in summary.json.",
         "",
     ]  # fmt: skip
     if {"selective", "layered"} & {*result.attacks}:
-        lines.insert(1, "- Of selective and layered the budget is that of each class; the whole change may be larger.")
+        lines.insert(
+            1,
+            "- * Of selective and layered the budget is that of each class; the whole change is up to as many "
+            "budgets as there are classes. Selective is meant to help the model, not to harm it.",
+        )
     if "universal" in result.attacks:
         lines.insert(-1, "- The universal attack was made of the images that it is scored on; new ones suffer less.")
     if not any(flag.verdict == SUSPICIOUS for flag in result.flags):
@@ -188,8 +211,9 @@ def single_lines(result):
     lines = []
     for row in result.of_kind("free"):
         _, half, _ = row.found.norms()
-        lines.append(f"{row.attack}: succeeds on {row.found.success.mean():.0%} of the images, median change needed "
-                     f"{_share(half)}; leaves mean IoU {row.table['mean_iou']['mean']:.3f}")  # fmt: skip
+        change = f", median change needed {_share(half)}" if np.isfinite(half) else ""
+        lines.append(f"{row.attack}: succeeds on {row.found.success.mean():.0%} of the images{change}; leaves mean IoU "
+                     f"{row.table['mean_iou']['mean']:.3f}")  # fmt: skip
     for row in result.of_kind("document"):
         predicted, true = background_shares(row.found)
         lines.append(

@@ -260,8 +260,13 @@ def test_no_member_beats_the_ensemble_on_any_image(ran, model):
         ({"value_range": (1, 0)}, "value_range=.* is no range"),
         ({"keep": "last", "restarts": 3}, "keep='last' does not fit restarts"),
         ({"loss": "bce"}, "needs a sigmoid head"),
-        ({"loss": "nothing"}, "'nothing' is not known"),
+        ({"loss": "nothing"}, "attack loss 'nothing' is not known"),
         ({"jit": "yes"}, "jit='yes' is not known"),
+        ({"seed": 1.5}, "seed=1.5 does not fit"),
+        ({"loss": "balanced_ce"}, "attack loss 'balanced_ce' is not known.*'balanced_cce'"),
+        ({"method": "segpgd", "loss": "cce"}, "loss='cce' does not fit attack 'segpgd', whose loss is its own"),
+        ({"method": "ensemble", "loss": "cce"}, "does not fit attack 'ensemble'"),
+        ({"bugdet": 1.0}, "'bugdet' is not known.*budget"),
     ],
 )
 def test_what_does_not_fit_is_refused(model, options, message):
@@ -269,9 +274,23 @@ def test_what_does_not_fit_is_refused(model, options, message):
         Attacker(model, **{"method": "pgd"} | options)
 
 
+def test_scores_have_to_be_those_of_pixels():
+    inputs = keras.Input((8, 12, 2))
+    coarse = keras.Model(inputs, keras.layers.Conv2D(3, 3, strides=2, padding="same")(inputs))
+    with pytest.raises(ValueError, match=r"gives scores of \(4, 6\) for images of \(8, 12\)"):
+        Attacker(coarse)
+
+
+def test_an_ensemble_has_members(model):
+    with pytest.raises(ValueError, match=r"members=\(\) does not fit. Expected pairs"):
+        attack(model, IMAGES, MASKS, "ensemble", members=())
+
+
 @pytest.mark.parametrize(
     ("images", "masks", "message"),
     [
+        (np.full_like(IMAGES, np.nan), MASKS, "images hold nan or infinite values"),
+        (IMAGES, np.full(MASKS.shape, np.nan), "masks hold nan or infinite values"),
         (2 * IMAGES, MASKS, "values from .* Expected 0 to 1; tell the range"),
         (IMAGES[:, :4], MASKS[:, :4], "images have shape"),
         (IMAGES, MASKS[:4], "masks have shape"),
