@@ -22,6 +22,7 @@ ATTACK_STYLE = {
     "layered": {"color": "#8c5a2b", "marker": "<"},
     "selective": {"color": "#5e3c99", "marker": ">"},
 }
+OF_EACH = {"layered": " (budget of each pass)", "selective": " (budget of each class)"}
 OTHERS = ({"color": "#b2182b", "marker": "*"}, {"color": "#4d9221", "marker": "h"}, {"color": "#01665e", "marker": "p"})
 CONTROL = {"color": "0.45", "linestyle": "--", "linewidth": 1.5}
 CLEAN = {"color": "0.2", "linestyle": ":", "linewidth": 1.5}
@@ -62,7 +63,10 @@ def plot_attacks(panels, title=""):
         _panel(axis, panel, styles)
     for axis in axes[len(panels) :]:
         axis.axis("off")
-    handles = [Line2D([], [], label=name, linewidth=2, markersize=5, **style) for name, style in styles.items()]
+    handles = [
+        Line2D([], [], label=f"{name}{OF_EACH.get(name, '')}", linewidth=2, markersize=5, **style)
+        for name, style in styles.items()
+    ]
     handles.append(Line2D([], [], label="no attack", **CLEAN))
     if any(panel.get("control") for panel in panels):
         handles.append(Line2D([], [], label="random noise, worst of several", **CONTROL))
@@ -72,7 +76,7 @@ def plot_attacks(panels, title=""):
         handles.append(Patch(color="0.4", alpha=0.25, label="interval of 95 %"))
     points = dict.fromkeys(name for panel in panels for name in panel.get("points") or ())
     handles += [Line2D([], [], label=name, **_hollow(i)) for i, name in enumerate(points)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), fontsize=8.5)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), fontsize=8.5)
     figure.suptitle(title, fontsize=11)
     return figure
 
