@@ -63,7 +63,7 @@ class Attacker:
             By default 1 % of the range of values, for the Linf ball only (S4.2); `inf` for attacks that look for the
             smallest change ("dag", "alma_prox").
         step_size: length of a step, in the same units; by default a quarter of the budget, without a ball 1 % of the
-            range of values.
+            range of values. "fgsm" and "apgd" have their own.
         norm: "linf", "l2" or "l1".
         value_range: (lowest, highest) value of an image; nothing leaves it.
         ignore_class: id of mask pixels that do not count.
@@ -92,7 +92,7 @@ class Attacker:
         value_range=(0.0, 1.0), ignore_class=None, judge=None, goal=0.99, head="auto", seed=0, jit="auto", **options,
     ):  # fmt: skip
         self._function, facts = ATTACKS.get(method), ATTACKS.facts(method)
-        self._whole = facts.get("whole", False)
+        self._whole, self._stride, self._step_size = facts.get("whole", False), facts.get("stride"), step_size
         direction = direction or facts.get("direction", "attack")
         for kind, value, known in (("direction", direction, DIRECTIONS), ("norm", norm, NORMS.names())):
             if value not in known:
@@ -155,6 +155,8 @@ class Attacker:
         width = self.high - self.low
         budget = self._budget if budget is None else budget
         check_number("budget", budget, 0.0, math.inf)
+        if self._stride:  # an attack that has its own, whatever is asked for
+            step_size = self._stride * (width if math.isinf(budget) else budget)
         step_size = (0.01 * width if math.isinf(budget) else budget / 4) if step_size is None else step_size
         check_number("step_size", step_size, 0.0, math.inf)
         if math.isinf(step_size):
@@ -192,7 +194,8 @@ class Attacker:
         Args:
             images: `[N, *S, C]` within the range of values.
             masks: class ids `[N, *S]` or `[N, *S, 1]`, or one-hot `[N, *S, K]`: the truth, or the target.
-            budget, step_size: others than those of the attacker, by the same program.
+            budget, step_size: others than those of the attacker, by the same program. A step size that the attacker
+                was given stays as it is; else it goes with the budget.
             batch_size: images a step; of no meaning for "universal", to which all are one batch.
             rows: numbers of the images `[N]`, which random numbers go by; 0 to N - 1 by default.
 
@@ -204,9 +207,8 @@ class Attacker:
         inputs = [images, ids, counted, as_rows(rows, images)]
         if int(batch_size) != batch_size or batch_size < 1:
             raise ValueError(f"batch_size={batch_size!r} is no size. Expected a whole number, at least 1.")
-        reach = dict(self.settings) if budget is step_size is None else self.settings | self._reach(budget, step_size)
-        if budget is None and step_size is not None:
-            reach["budget"] = self.settings["budget"]
+        budget = self.settings["budget"] if budget is None else budget
+        reach = self.settings | self._reach(budget, self._step_size if step_size is None else step_size)
         count = len(images)
         if not count:
             raise ValueError("images has shape " + str(images.shape) + ". Expected at least one image.")

@@ -10,7 +10,10 @@ MEMBERS = (("apgd", "js"), ("apgd", "masked_cce"), ("apgd", "balanced_cce"))
 
 
 @ATTACKS.register(
-    "ensemble", judge="iou", own="of its members", source="Croce et al. 2024, SEA: there of four losses, 300 steps each"
+    "ensemble",
+    judge="iou",
+    own="of its members",
+    source="Croce et al. 2024, SEA: there of four losses, 300 steps each",
 )
 def ensemble(problem, *, steps=60, members=MEMBERS):
     """Several attacks, each with its part of the steps; of each image the result that the judge finds best.

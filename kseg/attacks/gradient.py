@@ -16,7 +16,8 @@ def ascend(problem, images, steps):
 
     def step(i, images):
         gradient, *_ = problem.slope(images, tf.cast(i, tf.float32) / steps)
-        return problem.within(images + problem.bounds.step * problem.bounds.norm.direction(gradient))
+        uphill = problem.bounds.norm.direction(problem.inward(images, gradient))
+        return problem.within(images + problem.bounds.step * uphill)
 
     return problem.repeat(step, steps, images)
 
@@ -29,20 +30,15 @@ class Walk(NamedTuple):
     best: Best
 
 
-@ATTACKS.register("fgsm", steps=1, source="Goodfellow et al. 2015; S4.1")
+@ATTACKS.register("fgsm", steps=1, stride=1.0, norms=("linf", "l2"), source="Goodfellow et al. 2015; S4.1")
 def fgsm(problem, *, keep="last"):
-    """One step as far as the budget goes, along the sign of the gradient; in other balls along the steepest way.
+    """One step as far as the budget goes, along the sign of the gradient; in L2 balls along the gradient.
 
     Args:
         keep: "last" the image after the step, as it turns out, or "best": that or the one before.
     """
-    whole = problem._replace(bounds=problem.bounds._replace(step=_reach(problem)))
+    whole = problem._replace(bounds=problem.bounds._replace(step=problem.reach))
     return pgd(whole, steps=1, keep=keep)
-
-
-def _reach(problem):
-    """The budget; the range of values where there is none."""
-    return tf.minimum(problem.bounds.radius, problem.bounds.high - problem.bounds.low)
 
 
 @ATTACKS.register("pgd", source="Madry et al. 2018; momentum: Dong et al. 2018; S4.2")
@@ -68,7 +64,8 @@ def pgd(problem, *, steps=20, random_start=False, restarts=1, momentum=0.0, keep
             scale = tf.reduce_mean(tf.abs(gradient), axis=axes, keepdims=True)
             velocity = momentum * velocity + gradient / tf.maximum(scale, 1e-30)
             gradient = velocity
-        images = problem.within(walk.images + rate * problem.bounds.norm.direction(gradient))
+        uphill = problem.bounds.norm.direction(problem.inward(walk.images, gradient))
+        images = problem.within(walk.images + rate * uphill)
         return Walk(images, velocity, best)
 
     def run(draw, best):
@@ -91,7 +88,7 @@ def pgd(problem, *, steps=20, random_start=False, restarts=1, momentum=0.0, keep
 
 # The same walk on other losses: right pixels first, or pixels by how alike probabilities and mask are.
 ATTACKS.register("segpgd", loss="segpgd", own="segpgd", source="Gu et al. 2022")(pgd)
-ATTACKS.register("cospgd", loss="cospgd", own="cospgd", source="Agnolucci et al. 2024")(pgd)
+ATTACKS.register("cospgd", loss="cospgd", own="cospgd", source="Agnihotri et al. 2024")(pgd)
 
 
 class Pace(NamedTuple):
@@ -132,7 +129,7 @@ def checkpoints(steps):
     return sorted({math.ceil(round(share * steps, 6)) for share in shares[1:] if share < 1.0})
 
 
-@ATTACKS.register("apgd", norms=("linf", "l2"), source="Croce and Hein 2020, algorithm 1")
+@ATTACKS.register("apgd", norms=("linf", "l2"), stride=2.0, source="Croce and Hein 2020, algorithm 1")
 def apgd(problem, *, steps=20, random_start=False):
     """PGD whose step size, of each image by itself, begins at twice the budget and is halved when progress stops.
 
@@ -147,7 +144,7 @@ def apgd(problem, *, steps=20, random_start=False):
         gradient, value, look = problem.slope(pace.images, tf.cast(i, tf.float32) / steps)
         best = pace.best if random_start else remember(pace.best, look, i)
         best = better(best, pace.images, look, i)
-        rises = pace.rises + tf.cast(value > pace.value, tf.int32)
+        rises = pace.rises + tf.cast((value > pace.value) & (i > 0), tf.int32)
         higher = value > pace.top_value
         top, top_gradient = choose(higher, pace.images, pace.top), choose(higher, gradient, pace.top_gradient)
         top_value = tf.where(higher, value, pace.top_value)
@@ -160,11 +157,10 @@ def apgd(problem, *, steps=20, random_start=False):
         rate = tf.where(halve, 0.5 * pace.rate, pace.rate)
         old_rate, old_top = tf.where(at_mark, pace.rate, pace.old_rate), tf.where(at_mark, top_value, pace.old_top)
         now, uphill = choose(halve, top, pace.images), choose(halve, top_gradient, gradient)
-        before = choose(halve, top, pace.before)
         shape = [-1, *[1] * (now.shape.rank - 1)]
-        plain = problem.within(now + tf.reshape(rate, shape) * norm.direction(uphill))
+        plain = problem.within(now + tf.reshape(rate, shape) * norm.direction(problem.inward(now, uphill)))
         share = tf.where(i == 0, 1.0, ALPHA)
-        after = problem.within(now + share * (plain - now) + (1.0 - share) * (now - before))
+        after = problem.within(now + share * (plain - now) + (1.0 - share) * (now - pace.before))
         rises = tf.where(at_mark, 0, rises)
         value = tf.where(halve, top_value, value)
         return Pace(after, now, rate, top, top_gradient, top_value, value, rises, old_rate, old_top, best)
@@ -172,7 +168,7 @@ def apgd(problem, *, steps=20, random_start=False):
     first = problem.start(0) if random_start else problem.origin
     best = problem.begin() if random_start else problem.nothing()
     worst = tf.zeros_like(best.look.merit) + tf.float32.min
-    rate = tf.zeros_like(worst) + 2.0 * _reach(problem)
+    rate = tf.zeros_like(worst) + 2.0 * problem.reach
     none = tf.zeros_like(problem.rows)
     pace = Pace(first, first, rate, first, tf.zeros_like(first), worst, worst, none, rate, worst, best)
     pace = problem.repeat(step, steps, pace)

@@ -1,5 +1,7 @@
 """Method one of D4: patterns of every class laid over an image, one after the other (S4.3, S4.4)."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -13,15 +15,17 @@ def layered(problem, *, steps=100, classes="mask", anchor="pass", mode="pass"):
     """PGD towards the mask that is one class all over, class after class, each pass from where the last one ended.
 
     An image takes as many passes as it has classes, a batch as many as the image of it with most. The loss of the masks
-    given is told, and nothing is chosen by it: the images are those of the last pass.
+    given is told, and nothing is chosen by it: the images are those of the last pass. `extra` holds "passes" `[N]` and
+    "total_budget" `[N]`, which bounds the whole change.
 
     Args:
         steps: of each pass.
-        classes: which classes, by ascending id: those in the "prediction" for the image or in the "mask", "all", or a
-            tuple of ids.
+        classes: which classes, always by ascending id: those in the "prediction" for the image or in the "mask", "all",
+            or a tuple of ids.
         anchor: "pass" puts a ball of the budget around the start of each pass, so that patterns of earlier passes stay
             and the whole change is up to as many budgets as there are passes; "input" puts one around the image.
-        mode: "pass", or "sum" for Formula 2 as it is written: each step adds up the steps towards all classes.
+        mode: "pass", or "sum" for Formula 2 as it is written: each step adds up the steps towards all classes, within
+            the range of values alone unless the anchor is "input".
     """
     best = problem.begin()
     if classes == "prediction":
@@ -35,7 +39,12 @@ def layered(problem, *, steps=100, classes="mask", anchor="pass", mode="pass"):
         present = tf.tile(one[None], [tf.shape(problem.rows)[0], 1])
     lay = _sum if mode == "sum" else _passes
     images = lay(problem._replace(sign=-1.0, counted=tf.ones_like(problem.counted)), present, steps, anchor)
-    return better(best, images, problem.look(images), steps, tf.reduce_any(present, axis=1))
+    passes = tf.reduce_sum(tf.cast(present, tf.int32), axis=1)
+    free = anchor == "pass" and mode == "sum"  # the formula has no passes, and so no ball but the range of values
+    total = tf.where(passes > 0, tf.constant(math.inf) if free else problem.bounds.radius, 0.0)
+    total = total * tf.cast(tf.maximum(passes, 1), tf.float32) if anchor == "pass" else total
+    best = better(best, images, problem.look(images), steps * passes, passes > 0)
+    return best._replace(extra={"passes": passes, "total_budget": total})
 
 
 def _check(classes, count):

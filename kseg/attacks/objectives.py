@@ -119,7 +119,7 @@ def segpgd(seen):
     return seen.mean(-weight * seen.log_likelihood)
 
 
-@OBJECTIVES.register("cospgd", told="cce", source="Agnolucci et al. 2024, equation 6")
+@OBJECTIVES.register("cospgd", told="cce", source="Agnihotri et al. 2024, equation 6")
 def cospgd(seen):
     """Cross-entropy, each pixel weighted by how alike probabilities and mask are: the cosine of the angle between.
 

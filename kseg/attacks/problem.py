@@ -114,7 +114,7 @@ class Problem(NamedTuple):
 
     def succeeded(self, look):
         """Whether enough pixels are as wanted `[B]`: wrong ones for an attack, else those of the mask's class."""
-        return (1.0 - look.agreement if self.sign > 0 else look.agreement) >= self.goal
+        return (1.0 - look.agreement if self.sign > 0 else look.agreement) >= self.goal - 1e-6
 
     def within(self, images):
         """Images put back into the ball around the origin and the range of values."""
@@ -127,10 +127,21 @@ class Problem(NamedTuple):
         """Images within the range of values."""
         return tf.clip_by_value(images, self.bounds.low, self.bounds.high)
 
+    @property
+    def reach(self):
+        """The radius, or the size of a change by the whole range of values if that is less, a scalar."""
+        whole = tf.ones_like(self.origin[:1]) * (self.bounds.high - self.bounds.low)
+        return tf.minimum(self.bounds.radius, self.bounds.norm.size(whole)[0])
+
+    def inward(self, images, gradient):
+        """A gradient without what leads out of the range of values, where no step can go."""
+        above, below = images >= self.bounds.high, images <= self.bounds.low
+        return tf.where((above & (gradient > 0.0)) | (below & (gradient < 0.0)), 0.0, gradient)
+
     def start(self, draw):
         """Random images within the bounds."""
         shape = tf.shape(self.origin)
-        radius = tf.fill([shape[0]], tf.minimum(self.bounds.radius, self.bounds.high - self.bounds.low))
+        radius = tf.fill([shape[0]], self.reach)
         change = self.bounds.norm.start(shape, self.rows, draw, self.seed, radius)
         return tf.ensure_shape(self.within(self.origin + change), self.origin.shape)
 

@@ -10,6 +10,7 @@ from kseg.attacks.layered import count_of, full_area
 from kseg.attacks.problem import Look, better
 
 DIGITS = np.array([0, 1, -1], np.int32)  # the fixed order of what is done with a class's step
+MOST = 10  # classes of which all choices are looked at: 59,049
 PIXELS = 2**18  # of all images that are looked at together
 
 
@@ -27,9 +28,13 @@ def selective(problem, *, search="exact", width=9, sweeps=2, chunk=None):
             time, and may miss the best one, but never returns what is worse than nothing.
         width: choices that a beam keeps.
         sweeps: times that a beam goes through the classes.
-        chunk: images looked at together; by default as many as have 2^18 pixels.
+        chunk: changed images looked at together where four images are a batch; by default as many as have 2^18 pixels.
     """
     classes, batch = count_of(problem), tf.shape(problem.rows)[0]
+    if search == "exact" and classes > MOST:
+        raise ValueError(
+            f"search='exact' would look at 3^{classes} choices. Expected at most {MOST} classes; take search='beam'."
+        )
     begin = problem.begin()
     signs = _signs(problem, classes)
     if search == "exact":

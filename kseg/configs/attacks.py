@@ -33,7 +33,7 @@ class Attack(Command):
     """budgets as shares of the range of values: of the largest change, of the root mean square of the changes (l2), of
     their mean (l1)"""
     norm: Literal["linf", "l2", "l1"] = "linf"
-    """what a budget bounds; apgd and ensemble know no l1"""
+    """what a budget bounds; fgsm, apgd and ensemble know no l1"""
     steps: int = 20
     """gradients that an attack takes, each member of the ensemble by itself; attacks without a budget take their own"""
     loss: str | None = None

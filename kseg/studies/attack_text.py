@@ -141,7 +141,8 @@ def _document(result):
         scores = [_cell(row.table[score]) for score in ("loss", "accuracy", "foreground_dice", "mean_iou")]
         rows.append([row.attack, *scores, f"{predicted:.1%}", f"{np.median(row.found.size):.2%}"])
     return [
-        "100 steps of PGD in the Linf norm towards a mask of background alone, on this model. The document's 1 % may "
+        "100 steps of PGD in the Linf norm towards a mask of background alone, made on this model (white-box). The "
+        "document's 1 % may "
         "be meant as the budget (steps of a quarter of it here), or as each step without a budget. A model that gives "
         f"in keeps the accuracy of the background, {true:.1%}, and loses the foreground.",
         "",

@@ -50,6 +50,10 @@ def test_each_pass_goes_on_from_the_last_and_stops_when_classes_are_used_up(mode
     limit = BUDGET * (3 if anchor == "pass" else 1)
     assert np.abs(found.images - IMAGES).max() <= limit + 1e-6
     np.testing.assert_allclose(found.size, np.abs(found.images - IMAGES).max(axis=(1, 2, 3)), rtol=1e-5)
+    passes = [len(np.unique(mask)) for mask in MASKS]
+    assert found.extra["passes"].tolist() == passes and found.steps.tolist() == [STEPS * n for n in passes]
+    expected = [BUDGET * (n if anchor == "pass" else 1) for n in passes]
+    np.testing.assert_allclose(found.extra["total_budget"], expected, rtol=1e-6)
 
 
 def test_classes_are_those_of_the_mask_of_the_prediction_all_or_given(model):

@@ -108,6 +108,43 @@ def test_of_equal_losses_nothing_at_all_is_chosen():
     np.testing.assert_array_equal(found.images, images.astype(np.float32))
 
 
+class Tied(keras.losses.Loss):
+    """-(x - 1)^2 of the last logit where the mask is 0, and x where it is 1."""
+
+    def call(self, y_true, y_pred):
+        x = y_pred[..., -1]
+        return tf.where(tf.reshape(y_true, tf.shape(x)) == 0, -tf.square(x - 1.0), x)
+
+    def get_config(self):
+        return {"from_logits": True}
+
+
+def test_of_equal_choices_the_first_in_the_fixed_order_is_taken():
+    """S4.5: with J = -(x - 1)^2 at x = 1 adding and taking away are as good as each other; adding comes first."""
+    model = ref.linear_model([[1.0]], [0.0], (1, 1))
+    for chunk in (1, 8, 100):
+        found = attack(
+            model, np.ones((2, 1, 1, 1)), np.zeros((2, 1, 1), int), "selective", budget=0.25, value_range=(0, 2),
+            loss=Tied(), chunk=chunk,
+        )  # fmt: skip
+        np.testing.assert_array_equal(found.extra["choices"], [[0, 1], [0, 1]])
+        np.testing.assert_array_equal(found.images.ravel(), 1.25)
+
+
+@pytest.mark.parametrize("search", ["exact", "beam"])
+def test_where_every_change_does_harm_nothing_is_done(search):
+    model = ref.linear_model([[1.0]], [0.0], (1, 1))
+    options = {"budget": 0.1, "value_range": (0, 2), "loss": Squared(), "search": search}
+    found = attack(model, np.ones((2, 1, 1, 1)), np.zeros((2, 1, 1), int), "selective", **options)
+    assert not found.extra["choices"].any() and (found.images == 1).all()
+
+
+def test_too_many_classes_are_refused_unless_by_a_beam():
+    model = ref.linear_model(np.ones((1, 11)), np.zeros(11), (1, 1))
+    with pytest.raises(ValueError, match="3.11 choices. Expected at most 10 classes; take search='beam'"):
+        attack(model, np.ones((1, 1, 1, 1)), np.zeros((1, 1, 1), int), "selective")
+
+
 @pytest.mark.parametrize("judge", ["pixels", "iou"])
 def test_pixel_error_and_iou_can_be_what_is_chosen_by(judge):
     model, (images, masks) = network(3), batch(3)
