@@ -76,9 +76,10 @@ def test_scores_are_those_of_the_attacked_images(rows, chosen, run_folder):
     literal = attacks.attack(
         model, chosen.images, background, budget=np.inf, step_size=0.002, **told, **options
     )  # fmt: skip
+    gone = attacks.attack(model, chosen.images, background, "dag", direction="target", **options)
     for images, row in (
         (chosen.images, rows["none", "0.0"]), (found.images, rows["pgd", "0.05"]),
-        (literal.images, rows["D4, steps of 1 %", ""]),
+        (literal.images, rows["D4, steps of 1 %", ""]), (gone.images, rows["dag, to background", ""]),
     ):  # fmt: skip
         expected = by_hand(model, images, chosen)
         np.testing.assert_allclose([float(row["foreground_dice"]), float(row["mean_iou"])], expected, atol=2e-3)
@@ -201,6 +202,14 @@ def plain_and_sharp():
     return found
 
 
+def test_pixels_under_a_patch_are_not_scored():
+    _, subject, _ = Pixelwise().subject(attacks=("pgd",))
+    whole = subject.clean().row.found.counts
+    patched = subject.attack("free", "patch", steps=2, size=3).row.found.counts
+    pixels = [counts.total[:, 0].sum() for counts in (whole, patched)]
+    assert pixels[0] - pixels[1] == 9 * len(subject.images)
+
+
 def test_a_plain_model_raises_no_doubt(plain_and_sharp):
     flags, _ = plain_and_sharp
     verdicts = {name: flag.verdict for name, flag in flags.items()}
@@ -222,7 +231,7 @@ def test_masked_gradients_are_found_out(plain_and_sharp):
     ("words", "message"),
     [
         (["--attacks", "pdg"], "attack 'pdg' is not known. Expected one of"),
-        (["--norm", "l1"], "--norm l1 does not fit: attack 'apgd' knows no balls of l1. Expected some of: fgsm, pgd"),
+        (["--norm", "l1"], "--norm l1 does not fit: attack 'fgsm' knows no balls of l1. Expected some of: pgd, segpgd"),
         (["--attacks", "ensemble", "--norm", "l1"], "--norm l1 does not fit: attack 'ensemble'"),
         (["--eps", "0"], "--eps=0"),
         (["--eps", "2"], "--eps=2"),
