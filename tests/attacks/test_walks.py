@@ -181,3 +181,19 @@ def test_a_step_size_that_was_given_stays_when_the_budget_changes(model):
 def test_members_of_an_ensemble_share_the_steps(model):
     found = attack(model, IMAGES, MASKS, "ensemble", budget=0.2, steps=9)
     assert found.steps.max() <= 3
+
+
+def test_segpgd_looks_more_and_more_at_wrong_pixels(model):
+    """Weights 1 - t and t with t = step / (2 steps), against the walk written out."""
+    x, steps = IMAGES, 8
+    for i in range(steps):
+        with tf.GradientTape() as tape:
+            images = tf.constant(x)
+            tape.watch(images)
+            logits = model(images, training=False)
+            t = 0.5 * i / steps
+            weight = np.where(logits.numpy().argmax(axis=-1) == MASKS, 1 - t, t).astype(np.float32)
+            loss = tf.reduce_sum(weight * tf.nn.sparse_softmax_cross_entropy_with_logits(MASKS, logits))
+        x = back(x + np.float32(0.03) * np.sign(tape.gradient(loss, images)), "linf", 0.1)
+    found = attack(model, IMAGES, MASKS, "segpgd", budget=0.1, step_size=0.03, steps=steps, keep="last")
+    np.testing.assert_allclose(found.loss_after, seen(model, x)[0], atol=2e-3)
