@@ -18,6 +18,7 @@ from kseg.registry import unknown
 COMMANDS = {
     "train": (configs.Train, "kseg.training.run", "train"),
     "evaluate": (configs.Evaluate, "kseg.training.run", "evaluate"),
+    "attack": (configs.Attack, "kseg.studies.attack_model", "execute"),
     "toy_balance": (configs.ToyBalance, "kseg.studies.toy_balance", "execute"),
     "pixel_robustness": (configs.PixelRobustness, "kseg.studies.pixel_robustness", "execute"),
     "worked_examples": (configs.WorkedExamples, "kseg.studies.worked_examples", "execute"),

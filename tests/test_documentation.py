@@ -30,17 +30,25 @@ def test_the_code_in_the_readme_runs_as_printed(tmp_path, monkeypatch):
         sources=[], split_rule="by hand", seed=0,
     ) as writer:  # fmt: skip
         for split in ("train", "test"):
-            images = rng.random((3, 48, 64, 1), dtype=np.float32)
-            writer.add(split, f"{split}-1", images, (images[..., 0] > 0.5).astype(np.uint8))
-    first, second = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+            images = np.float32(0.2) * rng.random((3, 48, 64, 1), dtype=np.float32)
+            writer.add(split, f"{split}-1", images, (images[..., 0] > 0.1).astype(np.uint8))
+    first, second, third = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names = {}
     exec(first, names)
     assert names["masks"].shape == (3, 48, 64)
     exec(second, names)
     assert names["maps"].shape == (3, 48, 64, 1) and names["dice"].shape == (3, 3, 1)
+    exec(third, names)
+    assert (names["found"].loss_after > names["found"].loss_before).all()
+    assert names["left"] == sorted(names["left"], reverse=True)
     assert (tmp_path / "unet.keras").is_file()
 
 
 @pytest.mark.parametrize("name", kseg.losses.names())
 def test_the_readme_names_every_loss(name):
+    assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize("name", kseg.attacks.ATTACKS.names())
+def test_the_readme_names_every_attack(name):
     assert f"`{name}`" in README

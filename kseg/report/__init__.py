@@ -1,5 +1,6 @@
 """Arrays and tables in, files out."""
 
+from kseg.report.attacks import ATTACK_STYLE, attack_styles, plot_attacked, plot_attacks, plot_choices
 from kseg.report.balance import LOSS_COLOURS, plot_balance, plot_overview, save_small, smooth_curve
 from kseg.report.figures import plot_examples, plot_history, save_figure
 from kseg.report.loss_card import card_text, loss_table, plot_loss, taxonomy_table
@@ -8,8 +9,9 @@ from kseg.report.pixels import animate_shrinking, plot_gradients, plot_predictio
 from kseg.report.tables import SURFACE, fields_table, score_table
 
 __all__ = [
-    "LOSS_COLOURS", "LOSS_STYLE", "SURFACE", "animate_shrinking", "card_text", "fields_table", "loss_styles",
-    "loss_table", "plot_balance", "plot_examples", "plot_gradients", "plot_history", "plot_loss", "plot_overview",
-    "plot_predictions", "plot_robustness", "plot_shrinking", "plot_spread", "plot_statistics", "save_figure",
-    "save_small", "score_table", "smooth_curve", "taxonomy_table",
+    "ATTACK_STYLE", "LOSS_COLOURS", "LOSS_STYLE", "SURFACE", "animate_shrinking", "attack_styles", "card_text",
+    "fields_table", "loss_styles", "loss_table", "plot_attacked", "plot_attacks", "plot_balance", "plot_choices",
+    "plot_examples", "plot_gradients", "plot_history", "plot_loss", "plot_overview", "plot_predictions",
+    "plot_robustness", "plot_shrinking", "plot_spread", "plot_statistics", "save_figure", "save_small",
+    "score_table", "smooth_curve", "taxonomy_table",
 ]  # fmt: skip

@@ -2,13 +2,11 @@
 
 import json
 import shlex
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import keras
 from rich import box
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from kseg import report
@@ -19,6 +17,7 @@ from kseg.files import write_csv, write_json, write_text
 from kseg.inference import check_fit, load_model
 from kseg.models import unet
 from kseg.studies import pixel_measures, pixel_models, pixel_page, pixel_text
+from kseg.studies.bar import Bar
 from kseg.studies.pixel_claims import claims
 from kseg.studies.pixel_data import choose_rows
 from kseg.studies.pixel_table import Result
@@ -128,7 +127,7 @@ def execute(config, console):
     console.print(report.fields_table(_plan(config, folder, data, rows, entries)))
     with folder.running():
         try:
-            with _Bar(console) as bar:
+            with Bar(console) as bar:
                 result = run(config, folder.path, bar.tell)
         except BaseException:
             command = f"To go on: python scripts/pixel_robustness.py --resume {shlex.quote(str(folder.path))}"
@@ -145,35 +144,6 @@ def execute(config, console):
         folder.save(claims={claim["claim"]: claim["verdict"] for claim in decided})
     _show(result, decided, folder.path, console)
     return result
-
-
-class _Bar:
-    """A bar with the time left on a terminal; elsewhere a line for each tenth."""
-
-    def __init__(self, console):
-        columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
-                   TextColumn("left"), TimeRemainingColumn()]  # fmt: skip
-        self._console, self._terminal, self._told, self._first = console, console.is_terminal, 0, None
-        self._bar = Progress(*columns, console=console, disable=not self._terminal, speed_estimate_period=600)
-        self._task = self._bar.add_task("", total=1.0)
-
-    def __enter__(self):
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_):
-        self._bar.stop()
-
-    def tell(self, what, share):
-        self._bar.update(self._task, completed=share, description=what)
-        self._first = self._first or (time.monotonic(), share)
-        if not self._terminal and "compiling" in what:
-            self._console.print(f"begins with {what}", highlight=False, soft_wrap=True)
-        if not self._terminal and int(share * 10) > self._told:
-            self._told, minutes = int(share * 10), (time.monotonic() - self._first[0]) / 60
-            left = minutes * (1 - share) / max(share - self._first[1], 1e-9)
-            line = f"{share:.0%} done after {minutes:.1f} minutes, about {left:.1f} left ({what})"
-            self._console.print(line, highlight=False, soft_wrap=True)
 
 
 def _plan(config, folder, data, rows, entries):
