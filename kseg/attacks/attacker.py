@@ -57,8 +57,9 @@ class Attacker:
         direction: "attack" climbs the loss of the masks, which are the truth; "target" descends the loss of the masks,
             which are what the model shall say; "fortify" descends the loss of the truth. "attack" by default, but for
             "selective", which fortifies.
-        loss: what is climbed or descended: of `OBJECTIVES.names()`, a name or sum of `kseg.losses`, or a
-            `keras.losses.Loss` that takes logits. "cce" if not given; "segpgd", "cospgd" and "ensemble" have their own.
+        loss: what is climbed or descended: of `OBJECTIVES.names()`, a name or sum of `kseg.losses`, a
+            `keras.losses.Loss` that takes logits, or a function (class ids `[B, *S]`, logits) -> `[B, *S]` or `[B]`.
+            "cce" if not given; "segpgd", "cospgd" and "ensemble" have their own.
         budget: radius of the ball around each image, in units of the images' values and of `norm`; `inf` for no ball.
             By default 1 % of the range of values, for the Linf ball only (S4.2); `inf` for attacks that look for the
             smallest change ("dag", "alma_prox").
@@ -142,7 +143,7 @@ class Attacker:
             "told": told, "goal": goal, "ignoring": ignore_class is not None, "seed": seed, "jit": self.jit,
         }  # fmt: skip
         self.settings = {
-            "method": method, "direction": direction, "loss": loss if isinstance(loss, str) else loss.name,
+            "method": method, "direction": direction, "loss": _name(loss),
             "budget": budget, "step_size": step_size, "norm": norm, "value_range": (self.low, self.high),
             "ignore_class": ignore_class, "judge": judge, "goal": goal, "head": self.head, "seed": seed,
             "jit": self.jit, **_defaults(self._function), **self._options,
@@ -250,6 +251,10 @@ def check_range(value_range):
     if pair.shape != (2,) or not np.isfinite(pair).all() or not pair[0] < pair[1]:
         raise ValueError(f"value_range={value_range!r} is no range. Expected (lowest, highest) value of the images.")
     return float(pair[0]), float(pair[1])
+
+
+def _name(loss):
+    return loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", "loss")
 
 
 def _defaults(function):

@@ -3,6 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
 from kseg import losses, ops
@@ -154,11 +155,26 @@ def margin(seen):
     return seen.mean(tf.where(seen.missing, seen.rivalry, 0.0))
 
 
+def _of_function(function):
+    """`Seen -> [B]` of a function of class ids and logits; numbers a pixel are averaged over those that count."""
+
+    def own(seen):
+        values = tf.cast(function(seen.ids, seen.logits), tf.float32)
+        if values.shape.rank not in (1, seen.ids.shape.rank):
+            raise ValueError(
+                f"the loss gives shape {values.shape}. Expected a number an image [B] or a pixel {seen.ids.shape}."
+            )
+        return values if values.shape.rank == 1 else seen.mean(values)
+
+    return own
+
+
 def make_objective(loss, head, ignoring):
     """(`Seen -> [B]` to climb, `Seen -> [B]` to tell) of a name, a sum of losses or a `keras.losses.Loss`.
 
     Args:
-        loss: of `OBJECTIVES.names()`, what `kseg.losses.get` takes, or a loss of logits.
+        loss: of `OBJECTIVES.names()`, what `kseg.losses.get` takes, a `keras.losses.Loss` of logits, or a function of
+            class ids `[B, *S]` int32 and logits `[B, *S, K]` that gives a number a pixel `[B, *S]` or an image `[B]`.
         head: "sigmoid" or "softmax".
         ignoring: whether some pixels will not count.
 
@@ -170,6 +186,8 @@ def make_objective(loss, head, ignoring):
         return climbed, OBJECTIVES.get(OBJECTIVES.facts(loss).get("told", loss))
     if isinstance(loss, str) and loss.isidentifier() and loss not in losses.names():
         raise unknown("attack loss", loss, [*OBJECTIVES.names(), *losses.names()])
+    if callable(loss) and not isinstance(loss, keras.losses.Loss):
+        return (own := _of_function(loss)), own
     score = losses.image_losses(loss, head, weighted=ignoring)
 
     def whole(seen):

@@ -108,6 +108,22 @@ def test_of_equal_losses_nothing_at_all_is_chosen():
     np.testing.assert_array_equal(found.images, images.astype(np.float32))
 
 
+def squared(ids, logits):
+    return tf.square(logits[..., -1] - 1.0)
+
+
+def test_a_plain_function_will_do_as_a_loss():
+    model = ref.linear_model([[1.0]], [0.0], (2, 3))
+    images, masks = RNG.uniform(0, 2, (3, 2, 3, 1)), np.zeros((3, 2, 3), int)
+    options = {"budget": 0.1, "value_range": (0, 2)}
+    kept, other = (attack(model, images, masks, "selective", loss=loss, **options) for loss in (squared, Squared()))
+    np.testing.assert_array_equal(kept.images, other.images)
+    np.testing.assert_allclose(kept.loss_after, ((kept.images - 1) ** 2).mean(axis=(1, 2, 3)), rtol=1e-5)
+    assert kept.settings["loss"] == "squared"
+    with pytest.raises(ValueError, match="the loss gives shape"):
+        attack(model, images, masks, "pgd", loss=lambda ids, logits: tf.square(logits), **options)
+
+
 class Tied(keras.losses.Loss):
     """-(x - 1)^2 of the last logit where the mask is 0, and x where it is 1."""
 
