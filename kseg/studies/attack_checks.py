@@ -111,7 +111,11 @@ def _budget(result, config):
     curves = _curves(result, iterated=True)
     if not curves:
         return unchecked("budget", NO_RIVAL)
-    return flags.budget(result.clean.found.scores(result.case)["mean_iou"], curves)
+    losses = {
+        name: {eps: by_case(result.row(name, eps, ("budget", "check")).found.climbed[:, 1], result.case) for eps in of}
+        for name, of in curves.items() if ATTACKS.facts(name).get("judge", "loss") == "loss"
+    }  # fmt: skip
+    return flags.budget(result.clean.found.scores(result.case)["mean_iou"], curves, losses)
 
 
 def _walk(result, config, kept, steps):

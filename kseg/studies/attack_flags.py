@@ -48,12 +48,13 @@ def _against(flag, rival, control, attacks):
     return Flag(flag, SUSPICIOUS if clear else FINE, text if clear else f"nearest: {text}", numbers)
 
 
-def budget(clean, curves):
-    """Whether the score of an attack rises with its budget, or falls nowhere.
+def budget(clean, curves, losses):
+    """Whether the score of an attack rises with its budget, or its loss falls, or the score falls nowhere.
 
     Args:
         clean: mean IoU of every case `[cases]` without an attack.
         curves: {attack: {eps: `[cases]`}}; leave out attacks of one step, which may well overshoot.
+        losses: {attack: {eps: loss of every case `[cases]`}} of those that keep the highest loss.
     """
     rises = [(_gap(of[b], of[a]), name, a, b) for name, of in curves.items() for a, b in pairwise(sorted(of))]
     clear = [rise for rise in rises if _clear(rise[0])]
@@ -61,6 +62,16 @@ def budget(clean, curves):
         gap, name, a, b = max(clear, key=lambda rise: rise[0][0])
         text = f"{name}: {gap[0]:.3f} higher at eps {b:.3g} than at {a:.3g}{_more(len(clear) - 1)}"
         return Flag("budget", SUSPICIOUS, text, {"attack": name, "from": a, "to": b, **_numbers(gap)})
+    drops = {
+        (name, a, b): tuple(bound / max(float(np.mean(of[a])), 1e-12) for bound in _gap(of[a], of[b]))
+        for name, of in losses.items() for a, b in pairwise(sorted(of))
+    }  # fmt: skip
+    clear = [where for where, drop in drops.items() if _clear(drop, RISE)]
+    if clear:
+        name, a, b = max(clear, key=lambda where: drops[where][0])
+        text = f"{name}: loss {np.mean(losses[name][a]):.3g} at eps {a:.3g}, {np.mean(losses[name][b]):.3g} at {b:.3g}"
+        numbers = {"attack": name, "from": a, "to": b, **_numbers(drops[name, a, b])}
+        return Flag("budget", SUSPICIOUS, f"{text}{_more(len(clear) - 1)}", numbers)
     falls = {name: _gap(clean, of[max(of)]) for name, of in curves.items()}
     name = min(falls, key=lambda each: falls[each][0])
     gap = falls[name]

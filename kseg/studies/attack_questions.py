@@ -21,7 +21,7 @@ MEANING = {
     ),
     "budget": (
         "Does a larger budget do more harm?",
-        "the mean IoU falls as the budget rises",
+        "the mean IoU falls and the loss rises as the budget rises",
         "An attack that gains nothing from more room is stuck: give it more steps, random starts or other step sizes.",
     ),
     "steps": (

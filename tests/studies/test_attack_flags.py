@@ -1,9 +1,13 @@
 """Each flag is up where its numbers say so, and only there."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from kseg.configs import Attack
 from kseg.studies import attack_flags as flags
+from kseg.studies.attack_checks import CHECKS
 from kseg.studies.attack_questions import FINE, MEANING, SUSPICIOUS, unchecked
 
 SPREAD = np.linspace(-0.1, 0.1, 12)  # of scores over cases
@@ -60,9 +64,37 @@ def test_a_black_box_must_not_beat_the_strongest_attack(box, expected):
 )  # fmt: skip
 def test_scores_fall_with_the_budget(means, expected):
     curve = {0.01 * 2**i: around(mean, i) for i, mean in enumerate(means)}
-    flag = flags.budget(around(0.9), {"pgd": curve, "apgd": {0.01: around(0.2), 0.02: around(0.1)}})
+    flag = flags.budget(around(0.9), {"pgd": curve, "apgd": {0.01: around(0.2), 0.02: around(0.1)}}, {})
     assert verdict(flag) == expected
     assert flag.numbers["attack"] == "pgd"
+
+
+@pytest.mark.parametrize(("loss", "expected"), [(1.3, FINE), (0.998, FINE), (0.9, SUSPICIOUS)])
+def test_losses_rise_with_the_budget(loss, expected):
+    curves = {"pgd": {0.01: around(0.5), 0.02: around(0.3)}}
+    flag = flags.budget(around(0.9), curves, {"pgd": {0.01: around(1.0), 0.02: around(loss, 1)}})
+    assert verdict(flag) == expected
+
+
+@pytest.mark.parametrize(("one", "many", "expected"), [(1.0, 1.5, FINE), (1.5, 1.0, SUSPICIOUS)])
+def test_the_one_step_is_that_of_fgsm(one, many, expected):
+    """The evaluation hands the attacks to the check the right way round."""
+    case, score = np.arange(12), around(0.5)
+
+    def row(loss):
+        scores = {"mean_iou": score}
+        climbed = np.stack([around(0.2), around(loss)], axis=1)
+        return SimpleNamespace(found=SimpleNamespace(climbed=climbed, scores=lambda case: scores))
+
+    rows, clean = {"fgsm": row(one), "pgd": row(many)}, SimpleNamespace(scores=lambda case: {"mean_iou": around(0.9)})
+    result = SimpleNamespace(
+        case=case, middle=0.01, eps=[0.01], attacks=["fgsm", "pgd"], clean=SimpleNamespace(found=clean),
+        row=lambda name, eps, kinds=(): rows.get(name),
+        cases=lambda name, eps, kinds=(): score if name in rows else None,
+    )  # fmt: skip
+    flag = CHECKS["one step"](result, Attack("", "toy"))
+    assert verdict(flag) == expected
+    assert flag.numbers["one_loss"] == pytest.approx(one)
 
 
 @pytest.mark.parametrize(
