@@ -21,9 +21,12 @@ COMMANDS = {
     "attack": (configs.Attack, "kseg.studies.attack_model", "execute"),
     "toy_balance": (configs.ToyBalance, "kseg.studies.toy_balance", "execute"),
     "pixel_robustness": (configs.PixelRobustness, "kseg.studies.pixel_robustness", "execute"),
+    "robust_training": (configs.RobustTraining, "kseg.studies.robust_training", "execute"),
     "worked_examples": (configs.WorkedExamples, "kseg.studies.worked_examples", "execute"),
     "losses": (configs.Losses, "kseg.studies.loss_cards", "execute"),
     "prepare_hippocampus": (configs.PrepareHippocampus, "kseg.data.hippocampus", "execute"),
+    "prepare_histology": (configs.PrepareHistology, "kseg.data.histology", "execute"),
+    "prepare_kandinsky": (configs.PrepareKandinsky, "kseg.data.figures", "execute"),
 }
 BAD_INPUT = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 PLAIN = {  # what Python and tyro say, in words a user knows

@@ -32,7 +32,7 @@ def test_the_code_in_the_readme_runs_as_printed(tmp_path, monkeypatch):
         for split in ("train", "test"):
             images = np.float32(0.2) * rng.random((3, 48, 64, 1), dtype=np.float32)
             writer.add(split, f"{split}-1", images, (images[..., 0] > 0.1).astype(np.uint8))
-    first, second, third = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    first, second, third, fourth = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names = {}
     exec(first, names)
     assert names["masks"].shape == (3, 48, 64)
@@ -42,6 +42,10 @@ def test_the_code_in_the_readme_runs_as_printed(tmp_path, monkeypatch):
     assert (names["found"].loss_after > names["found"].loss_before).all()
     assert names["left"] == sorted(names["left"], reverse=True)
     assert (tmp_path / "unet.keras").is_file()
+    exec(fourth, names)
+    for model in (names["robust"], names["free"]):
+        model.compile("sgd", kseg.losses.get("bce", from_logits=True))
+        model.fit(names["images"], names["masks"], batch_size=3, verbose=0)
 
 
 @pytest.mark.parametrize("name", kseg.losses.names())

@@ -40,6 +40,27 @@ class Command:
         return " ".join(["python", f"scripts/{self.program}.py", *words])
 
 
+class Study(Command):
+    """A command with presets, whose run can be gone on with: has the options `preset` and `resume`."""
+
+    PRESETS = {}  # preset: {option: its value}
+    paths = ()  # options that are tuples of paths
+
+    @property
+    def otherwise(self):
+        """{option: its value if not given}; with `resume` the run to go on with tells them."""
+        return {} if self.resume else self.PRESETS[self.preset]
+
+    def complete(self):
+        """Refuse options beside `resume`, and give those that are not given their values."""
+        for field in fields(self) if self.resume else ():
+            alone = field.name == "resume" or getattr(self, field.name) == field.default
+            check(alone, flag(field.name), getattr(self, field.name), "no other option beside --resume")
+        for name, value in self.otherwise.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+
+
 def flag(name):
     return "--" + name.replace("_", "-")
 

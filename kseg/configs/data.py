@@ -41,5 +41,86 @@ class PrepareHippocampus(Command):
         check_number(self, "upper_percentile", above=0, high=100)
         check_number(self, "multiple", low=1)
         check_number(self, "seed", low=0)
-        fits = all(math.isfinite(s) and s >= 0 for s in self.split) and abs(sum(self.split) - 1) < 1e-6
-        check(fits, "--split", " ".join(f"{s:g}" for s in self.split), "three shares at least 0 that sum to 1")
+        _check_shares(self.split)
+
+
+@dataclass(frozen=True)
+class PrepareHistology(Command):
+    """Turn histology, tiles of CoNSeP or arrays as PanNuke has them, into one HDF5 file of crops."""
+
+    source: Path
+    """folder with Train and Test as CoNSeP has them, or with images.npy and masks.npy in it or below"""
+    out: Path
+    """HDF5 file to write"""
+    crop: int = 256
+    """side of the square crops in pixels, after reduction"""
+    downsample: int = 1
+    """factor by which images are made smaller, a whole number; above 1 instances are left out"""
+    validation: float | None = None
+    """of CoNSeP: share of the tiles of Train; 0.2 if not given"""
+    split: tuple[float, float, float] | None = None
+    """of arrays: shares of train, validation and test; not given, three folds are the splits, else 0.7 0.1 0.2"""
+    background: Literal["last", "first", "none"] | None = None
+    """of arrays: which channel of the masks is the background; last if not given"""
+    class_names: tuple[str, ...] | None = None
+    """of arrays: one a channel but the background; PanNuke's if not given and five, else class 1, class 2, ..."""
+    seed: int = 0
+    """of the split"""
+    card: Path | None = None
+    """data card whose numbers to write anew"""
+    overwrite: bool = False
+    """replace an existing file"""
+
+    program = "prepare_histology"
+    positional = ("source", "out")
+
+    def __post_init__(self):
+        check_number(self, "crop", low=16)
+        check_number(self, "downsample", low=1)
+        check_number(self, "validation", low=0, below=1)
+        check_number(self, "seed", low=0)
+        if self.split is not None:
+            _check_shares(self.split)
+
+
+@dataclass(frozen=True)
+class PrepareKandinsky(Command):
+    """Write Kandinsky figures, plain shapes on gray, to one HDF5 file.
+
+    Six classes by default, as D4's histology has.
+    """
+
+    out: Path
+    """HDF5 file to write"""
+    classes: Literal["shape", "colour", "shape_colour"] = "shape"
+    """what makes a class: the shape, the colour, or each pair"""
+    shapes: tuple[str, ...] = ("circle", "square", "triangle", "cross", "ring")
+    """of circle, square, triangle, cross, ring"""
+    colours: tuple[str, ...] = ("red", "yellow", "blue")
+    """of red, yellow, blue"""
+    size: int = 64
+    """side of the canvas in pixels, 32 to 1024"""
+    objects: tuple[int, int] = (1, 6)
+    """fewest and most in an image"""
+    foreground: float = 0.18
+    """mean share of the canvas that is covered, 0.01 to 0.25"""
+    fractions: tuple[float, ...] | None = None
+    """share of each class but the background in the foreground; equal if not given"""
+    label_noise: float = 0.0
+    """share of objects labelled as another class, 0 to 1"""
+    noise: float = 0.0
+    """standard deviation of Gaussian pixel noise, 0 to 0.5"""
+    counts: tuple[int, int, int] = (600, 100, 100)
+    """images in train, validation and test"""
+    seed: int = 0
+    """of everything drawn"""
+    overwrite: bool = False
+    """replace an existing file"""
+
+    program = "prepare_kandinsky"
+    positional = ("out",)
+
+
+def _check_shares(split):
+    fits = all(math.isfinite(s) and s >= 0 for s in split) and abs(sum(split) - 1) < 1e-6
+    check(fits, "--split", " ".join(f"{s:g}" for s in split), "three shares at least 0 that sum to 1")

@@ -1,14 +1,14 @@
 """The study of losses under attacks on single pixels."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kseg.configs.command import Command, check, check_number, flag
+from kseg.configs.command import Study, check, check_number, flag
 
 
 @dataclass(frozen=True)
-class PixelRobustness(Command):
+class PixelRobustness(Study):
     """D0's study: what a loss does to the gradients of a model, and what is left when pixels of high gradient change.
 
     Trains models with BCE, Dice, BCE+Dice and BCE+Dice+Focal from the same start, or takes trained ones; replaces the
@@ -50,6 +50,7 @@ class PixelRobustness(Command):
     """replace an existing run folder"""
 
     program = "pixel_robustness"
+    paths = ("models",)
     COMMON = {"seeds": 3, "epochs": 4, "filters": 8, "depth": 3, "batch_size": 16, "slices": 42, "draws": 3}
     PRESETS = {
         "quick": COMMON | {"seeds": 1, "epochs": 2, "filters": 4, "slices": 24},
@@ -62,21 +63,15 @@ class PixelRobustness(Command):
     def otherwise(self):
         """{option: its value if not given}; with `resume` the run to go on with tells them."""
         unused = () if self.models is None else self.TRAINING
-        values = {} if self.resume else self.PRESETS[self.preset]
-        return {name: value for name, value in values.items() if name not in unused}
+        return {name: value for name, value in super().otherwise.items() if name not in unused}
 
     def __post_init__(self):
-        for field in fields(self) if self.resume else ():
-            alone = field.name == "resume" or getattr(self, field.name) == field.default
-            check(alone, flag(field.name), getattr(self, field.name), "no other option beside --resume")
         for name in self.TRAINING if self.models is not None else ():
             check(getattr(self, name) is None, flag(name), getattr(self, name), "no option of training beside --models")
         for name in ("bn", "jit") if self.models is not None else ():
             check(getattr(self, name), flag(name), getattr(self, name), "no option of training beside --models")
         check(self.models is None or len(self.models) > 0, "--models", self.models, "at least one run folder")
-        for name, value in self.otherwise.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
+        self.complete()
         check_number(self, "seeds", low=1, high=100)
         check_number(self, "epochs", "filters", "depth", "batch_size", "draws", low=1)
         check_number(self, "draws", high=1000)

@@ -30,6 +30,8 @@ class Train(Command):
     """optimiser, with Keras' defaults beside the learning rate"""
     learning_rate: float = 1e-3
     """learning rate, above 0"""
+    schedule: Literal["constant", "plateau"] = "constant"
+    """plateau: halve the learning rate where the loss of validation has not improved for two epochs"""
     epochs: int = 10
     """passes over the training split, at least 1"""
     batch_size: int = 32
@@ -44,6 +46,15 @@ class Train(Command):
     """dropout rate inside the encoder blocks, in [0, 1)"""
     cutout: int = 0
     """side of a square that is hidden in each training image, in pixels; 0 hides none"""
+    perturb: tuple[str, ...] = ()
+    """attacks on the model in training that change each batch first, in equal parts: 'pgd' (Madry), 'none layered
+    selective' (document D4); or 'free' adversarial training. None if not given"""
+    budget: float = 0.01
+    """of --perturb, as a share of the range of values"""
+    attack_steps: int = 3
+    """of --perturb, for attacks that take any, at least 1"""
+    replays: int = 4
+    """updates by each batch in a row with --perturb free, at least 1; divide the epochs by it"""
     seed: int = 0
     """of weights, order and everything else drawn"""
     deterministic: bool = False
@@ -66,6 +77,8 @@ class Train(Command):
         check_number(self, "epochs", "batch_size", "filters", "depth", low=1)
         check_number(self, "dropout", low=0, below=1)
         check_number(self, "cutout", low=0)
+        check_number(self, "budget", low=0, high=1)
+        check_number(self, "attack_steps", "replays", low=1)
         check_number(self, "seed", low=0, below=2**32)
 
 

@@ -67,6 +67,31 @@ def split_groups(groups, ratios, seed):
     return result
 
 
+def split_alike(amounts, ratios, seed, deals=500):
+    """Assign groups to splits so that these are of like content: the best of many deals of `split_groups`.
+
+    Args:
+        amounts: {group: how much it holds of each class `[K]`}.
+        ratios: three shares of the number of groups.
+        seed: of the deals.
+        deals: their number.
+
+    Returns:
+        {group: split}; the deal whose largest difference between a split's share of a class and that of all groups is
+        least, as a share of the latter.
+    """
+    groups, seeds = dict.fromkeys(amounts, 1), np.random.SeedSequence(seed).generate_state(deals)
+    table = np.array([amounts[group] for group in groups], np.float64)
+    whole = table.sum(axis=0) / table.sum()
+
+    def apart(deal):
+        parts = [table[[deal[group] == split for group in groups]].sum(axis=0) for split in set(deal.values())]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.nanmax([np.abs(part / part.sum() - whole) / whole for part in parts])
+
+    return min((split_groups(groups, ratios, int(each)) for each in seeds), key=apart)
+
+
 def source_entry(path, root):
     """{"file", "bytes", "sha256"} of a file, named relative to `root`."""
     with open(path, "rb") as file:

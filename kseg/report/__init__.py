@@ -6,12 +6,14 @@ from kseg.report.figures import plot_examples, plot_history, save_figure
 from kseg.report.loss_card import card_text, loss_table, plot_loss, taxonomy_table
 from kseg.report.pixel_curves import LOSS_STYLE, loss_styles, plot_robustness, plot_spread, plot_statistics
 from kseg.report.pixels import animate_shrinking, plot_gradients, plot_predictions, plot_shrinking
+from kseg.report.robust import model_styles, plot_losses, plot_model_scores, plot_models_attacked, plot_reliability
 from kseg.report.tables import SURFACE, fields_table, score_table
 
 __all__ = [
     "ATTACK_STYLE", "LOSS_COLOURS", "LOSS_STYLE", "SURFACE", "animate_shrinking", "attack_styles", "card_text",
-    "fields_table", "loss_styles", "loss_table", "plot_attacked", "plot_attacks", "plot_balance", "plot_choices",
-    "plot_examples", "plot_gradients", "plot_history", "plot_loss", "plot_overview", "plot_predictions",
-    "plot_robustness", "plot_shrinking", "plot_spread", "plot_statistics", "save_figure", "save_small",
-    "score_table", "smooth_curve", "taxonomy_table",
+    "fields_table", "loss_styles", "loss_table", "model_styles", "plot_attacked", "plot_attacks", "plot_balance",
+    "plot_choices", "plot_examples", "plot_gradients", "plot_history", "plot_loss", "plot_losses", "plot_model_scores",
+    "plot_models_attacked", "plot_overview", "plot_predictions", "plot_reliability", "plot_robustness",
+    "plot_shrinking", "plot_spread", "plot_statistics", "save_figure", "save_small", "score_table", "smooth_curve",
+    "taxonomy_table",
 ]  # fmt: skip

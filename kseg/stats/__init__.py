@@ -1,9 +1,10 @@
 """Statistics over cases, over seeds, and over models."""
 
 from kseg.stats.cases import Paired, area_under, bootstrap_interval, crossed_interval, holm, paired_test
+from kseg.stats.compared import ENOUGH, Comparison, compare
 from kseg.stats.ranks import Correlation, rank_correlation
 
 __all__ = [
-    "Correlation", "Paired", "area_under", "bootstrap_interval", "crossed_interval", "holm", "paired_test",
-    "rank_correlation",
+    "ENOUGH", "Comparison", "Correlation", "Paired", "area_under", "bootstrap_interval", "compare", "crossed_interval",
+    "holm", "paired_test", "rank_correlation",
 ]  # fmt: skip

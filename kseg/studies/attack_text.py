@@ -8,6 +8,7 @@ from kseg.attacks import ATTACKS
 from kseg.studies.attack_page import LABELS, example_files
 from kseg.studies.attack_questions import MEANING, SUSPICIOUS, UNCHECKED
 from kseg.studies.attack_scores import DRAWS, background_shares, percent
+from kseg.studies.markdown import table
 
 UNITS = {
     "linf": "the largest change of a value", "l2": "the root mean square of the changes",
@@ -234,8 +235,3 @@ def _cell(score):
 
 def _number(value):
     return "none" if np.isnan(value) else f"{value:.3f}"
-
-
-def table(head, rows):
-    """Lines of a Markdown table, an empty one behind it."""
-    return [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows), ""]

@@ -34,7 +34,8 @@ class Bar:
     def tell(self, what, share):
         """Say what is being done, and which share of all is done."""
         self._bar.update(self._task, completed=share, description=what)
-        self._first = self._first or (time.monotonic(), share)
+        if self._first is None:  # a study that goes on begins with what was done before
+            self._first, self._told = (time.monotonic(), share), int(share * 10)
         if not self._terminal and "compiling" in what:
             self._console.print(f"begins with {what}", highlight=False, soft_wrap=True)
         if not self._terminal and int(share * 10) > self._told:

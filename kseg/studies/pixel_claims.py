@@ -1,56 +1,18 @@
 """What D0 says of the losses (S0.20), decided by paired comparisons over cases and seeds."""
 
 from itertools import combinations
-from typing import NamedTuple
 
 import numpy as np
 
-from kseg.stats import crossed_interval, holm, paired_test, rank_correlation
+from kseg.stats import compare, rank_correlation
+from kseg.studies.verdicts import alike, ordered
 
-SIGNIFICANT, NEARLY = 0.05, 0.02
-ENOUGH = 12  # cases: their sign flips give p = 2 / 2^12, which 26 comparisons leave below 0.05
 UNDER_ATTACK = ("range", "level", "count", "noise")
 FOUR = ("bce", "dice", "bce+dice", "bce+dice+focal")
 NAMES = {
     "clean": "Dice of clean images", "range": "A, levels within the range", "level": "B, levels up to five times it",
     "count": "C, more pixels", "noise": "D, random values", "step": "directional",
 }  # fmt: skip
-
-
-class Comparison(NamedTuple):
-    """One kind of model against another: mean `difference` of `what`, its interval, and tests.
-
-    The interval resamples seeds and cases; `p` is of a sign-flip test over cases (means over seeds), `adjusted` after
-    Holm's correction over all comparisons of the page; `seeds` counts those with a difference above 0, of `of`; `cases`
-    are those compared.
-    """
-
-    what: str
-    first: str
-    second: str
-    difference: float
-    low: float
-    high: float
-    p: float
-    adjusted: float
-    seeds: int
-    of: int
-    cases: int
-
-    @property
-    def decidable(self):
-        """Whether there is a number, and enough cases for the sign-flip test to pass any correction of the page."""
-        return np.isfinite(self.adjusted) and self.cases >= ENOUGH
-
-    @property
-    def holds(self):
-        """Whether `first` is above `second`: beyond chance over cases, and over cases and seeds."""
-        return self.low > 0 and self.adjusted < SIGNIFICANT
-
-    @property
-    def reversed(self):
-        """Whether `first` is below `second`, as certainly."""
-        return self.high < 0 and self.adjusted < SIGNIFICANT
 
 
 def scores(result, label, what, relative):
@@ -60,25 +22,13 @@ def scores(result, label, what, relative):
     return {entry.seed: result.area(entry, what, relative=relative) for entry in result.models(label)}
 
 
-def compare(result, wanted):
-    """{(what, relative, first, second): Comparison}, Holm-corrected together.
-
-    Compared are the seeds that both have, and the cases that have a number in all of them.
-    """
-    found = {}
-    for what, relative, first, second in dict.fromkeys(wanted):
+def compared(result, wanted):
+    """{(what, relative, first, second): Comparison}, Holm-corrected together."""
+    pairs = {}
+    for what, relative, first, second in wanted:
         values = [scores(result, label, what, relative) for label in (first, second)]
-        common = sorted(set(values[0]) & set(values[1]), key=str)
-        difference = np.array([values[0][seed] - values[1][seed] for seed in common]).reshape(len(common), -1)
-        difference = difference[:, np.isfinite(difference).all(axis=0)]
-        facts = [float("nan")] * 5
-        if difference.size:
-            tested = paired_test(difference.mean(axis=0), np.zeros(difference.shape[1]))
-            facts = [float(difference.mean()), *crossed_interval(difference), tested.p, np.nan]
-        above, cases = int((difference.mean(axis=1) > 0).sum()) if difference.size else 0, difference.shape[1]
-        found[what, relative, first, second] = Comparison(what, first, second, *facts, above, len(common), cases)
-    adjusted = holm([comparison.p for comparison in found.values()])
-    return {key: each._replace(adjusted=float(p)) for (key, each), p in zip(found.items(), adjusted, strict=True)}
+        pairs[what, relative, first, second] = (what, first, second, *values)
+    return compare(pairs)
 
 
 def wanted(labels):
@@ -110,8 +60,8 @@ TEXTS = {
 def claims(result):
     """The verdicts: a list of dicts `claim`, `text`, `verdict`, `why`, and `comparisons` or `correlations`."""
     plans = wanted(result.labels)
-    tested = compare(result, [each for claim in plans if claim != "7" for each in plans[claim]])
-    tested = compare(result, plans["7"]) | tested  # claim 7 goes by intervals alone
+    tested = compared(result, [each for claim in plans if claim != "7" for each in plans[claim]])
+    tested = compared(result, plans["7"]) | tested  # claim 7 goes by intervals alone
     found = {claim: [tested[each] for each in rows] for claim, rows in plans.items()}
     told, absent = [], [label for label in FOUR if label not in result.labels]
     for claim, text in TEXTS.items():
@@ -119,56 +69,12 @@ def claims(result):
             verdict, why, evidence = _spread(result)
             told.append({"claim": claim, "text": text, "verdict": verdict, "why": why, "correlations": evidence})
             continue
-        verdict, why = (_alike if claim == "7" else _ordered)(found[claim])
+        verdict, why = (alike if claim == "7" else ordered)(found[claim], NAMES)
         if absent and verdict != "not decided":
             why += f"; not compared, since not trained: {', '.join(absent)}"
         evidence = [each._asdict() for each in found[claim]]
         told.append({"claim": claim, "text": text, "verdict": verdict, "why": why, "comparisons": evidence})
     return told
-
-
-def _ordered(comparisons):
-    """Verdict of a claim that every first is above its second."""
-    if not comparisons:
-        return "not decided", "a kind of model that it speaks of was not trained"
-    if not all(each.decidable for each in comparisons):
-        few = min(each.cases for each in comparisons)
-        return "not decided", f"{few} cases without nan are too few, {ENOUGH} are needed: " + _all_said(comparisons)
-    held, against = ([each for each in comparisons if getattr(each, how)] for how in ("holds", "reversed"))
-    if len(held) == len(comparisons):
-        verdict = "supported"
-    elif len(against) == len(comparisons):
-        verdict = "contradicted"
-    elif held and not against:
-        verdict = "partly supported"
-    else:
-        verdict = "not supported"
-    return verdict, _all_said(comparisons)
-
-
-def _all_said(comparisons):
-    return "; ".join(map(_said, comparisons))
-
-
-def _alike(comparisons):
-    """Verdict of a claim that no two differ by more than `NEARLY`."""
-    if not comparisons:
-        return "not decided", "fewer than two kinds of models were trained"
-    if not all(np.isfinite(each.low) for each in comparisons):
-        return "not decided", "a comparison has no number: " + _all_said(comparisons)
-    inside = [max(-each.low, each.high) < NEARLY for each in comparisons]
-    outside = [min(abs(each.low), abs(each.high)) > NEARLY and each.low * each.high > 0 for each in comparisons]
-    verdict = "supported" if all(inside) else "contradicted" if any(outside) else "not supported"
-    widest = max(comparisons, key=lambda each: max(-each.low, each.high))
-    return verdict, f"nearly: intervals of all differences within {NEARLY}; the widest is {_said(widest)}"
-
-
-def _said(each):
-    """One comparison in words."""
-    p = "p < 0.001" if each.adjusted < 1e-3 else f"p = {each.adjusted:.3f}"
-    interval = f"{each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f})"
-    seeds = f"{each.seeds} of {each.of} seeds above 0"
-    return f"{each.first} - {each.second}, {NAMES[each.what]}: {interval}, {p}, {seeds}"
 
 
 def _spread(result):

@@ -2,11 +2,9 @@
 
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 
 from kseg.attacks.pixels import PixelSweep, Setting, rank_pixels, replace_pixels
-from kseg.files import atomic
 from kseg.inference import load_model, predict_masks, score_cases
 from kseg.metrics import nanmean
 from kseg.models import with_logits
@@ -159,32 +157,3 @@ def _example(model, rows, maps, levels):
         "example/row": np.int64(rows.row[i]), "example/image": image[0], "example/mask": rows.masks[i],
         "example/gradient": maps["gradient"][i], "example/logit": maps["logit"][i],
     }  # fmt: skip
-
-
-def save(path, found, **facts):
-    """Write what `measure` gave, whole or not at all."""
-    with atomic(path) as part, h5py.File(part, "w") as file:
-        file.attrs.update({"format": FORMAT, **facts})
-        for name, array in found.items():
-            file.create_dataset(name, data=array, compression="gzip" if np.ndim(array) else None)
-
-
-def read(path, **facts):
-    """{name: array} of a file that `save` wrote.
-
-    Raises:
-        ValueError: another file, or one that was saved with other `facts`.
-    """
-    try:
-        with h5py.File(path) as file:
-            if file.attrs.get("format") != FORMAT:
-                raise ValueError(f"{path} holds no measures. Expected format {FORMAT!r}; remove it to measure again.")
-            for name, value in facts.items():
-                if file.attrs.get(name) != value:
-                    was = f"{name} {file.attrs.get(name)}, not {value}"
-                    raise ValueError(f"{path} was measured with {was}. Expected the same; take another folder.")
-            names = []
-            file.visit(names.append)
-            return {name: file[name][()] for name in names if isinstance(file[name], h5py.Dataset)}
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error}). Expected measures; remove it to measure again.") from None

@@ -1,8 +1,6 @@
 """D0's study: train models with four losses, attack the pixels of highest gradient, decide what the document says."""
 
-import json
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -10,14 +8,14 @@ from rich import box
 from rich.table import Table
 
 from kseg import report
-from kseg.configs import PixelRobustness
 from kseg.data import open_data
 from kseg.data.source import check_split
 from kseg.files import write_csv, write_json, write_text
 from kseg.inference import check_fit, load_model
 from kseg.models import unet
-from kseg.studies import pixel_measures, pixel_models, pixel_page, pixel_text
+from kseg.studies import measures_file, pixel_measures, pixel_models, pixel_page, pixel_text
 from kseg.studies.bar import Bar
+from kseg.studies.begun import begun
 from kseg.studies.pixel_claims import claims
 from kseg.studies.pixel_data import choose_rows
 from kseg.studies.pixel_table import Result
@@ -56,8 +54,8 @@ def run(config, folder, tell=None):
             pixel_models.train(entry, config, folder, [steps.epochs()])
         if not files[entry.name].exists():
             found = pixel_measures.measure(entry, data, rows, config, unit, steps.attacks)
-            pixel_measures.save(files[entry.name], found, **facts)
-    measures = {name: pixel_measures.read(path, **facts) for name, path in files.items()}
+            measures_file.save(files[entry.name], pixel_measures.FORMAT, found, **facts)
+    measures = {name: measures_file.read(path, pixel_measures.FORMAT, **facts) for name, path in files.items()}
     return Result(tuple(entries), rows.case, unit, measures)
 
 
@@ -112,12 +110,9 @@ class _Steps:
 
 def execute(config, console):
     """Run the study and keep it in a run folder; returns the Result."""
-    if config.resume:
-        record = _record(config.resume)
-        config = _begun(config.resume, record["config"])
-    else:
+    config, record = begun(config)
+    if record is None:
         check_output(config)
-        record = None
     data, rows, entries = checked(config, config.output or Path("runs"))
     data.verify()
     facts = {"data": data.fingerprint(), "devices": environment(), "files": KEPT}
@@ -175,26 +170,3 @@ def _show(result, decided, path, console):
     console.print(table, highlight=False)
     console.print(f"Models, measures, tables, figures and summary.md are in {path}/", highlight=False, soft_wrap=True)
     console.print(f"Next: look at {path / 'summary.md'}", highlight=False, soft_wrap=True)
-
-
-def _record(path):
-    """The record of a study to go on with."""
-    try:
-        record = json.loads((path / "record.json").read_text(encoding="utf-8"))
-        if record["program"] == PixelRobustness.program and isinstance(record["config"], dict):
-            return record
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise ValueError(f"--resume {path} holds no pixel study. Expected the run folder of pixel_robustness.py.")
-
-
-def _begun(path, stored):
-    """The config that a study was begun with."""
-    options = {name: value for name, value in stored.items() if name not in ("resume", "output", "overwrite")}
-    try:
-        options["models"] = options["models"] and tuple(map(Path, options["models"]))
-        return replace(PixelRobustness(**options), output=path)
-    except (TypeError, KeyError, ValueError) as error:
-        raise ValueError(
-            f"--resume {path} was begun with options that do not fit ({error}). Expected a study of this version."
-        ) from None

@@ -4,11 +4,13 @@ import numpy as np
 
 from kseg.configs import PixelRobustness
 from kseg.stats import crossed_interval
-from kseg.studies.pixel_claims import FOUR, NEARLY, UNDER_ATTACK
+from kseg.studies.markdown import reproduced, table
+from kseg.studies.pixel_claims import FOUR, UNDER_ATTACK
 from kseg.studies.pixel_data import KEPT_SHARE
 from kseg.studies.pixel_measures import COUNTS, FEW, LEVELS
 from kseg.studies.pixel_models import CUTOUT, SALIENT, SIDE
 from kseg.studies.pixel_table import statistics
+from kseg.studies.verdicts import NEARLY
 
 CELLS = (
     "Clean Dice: mean over test cases, all slices of a case together. The others: mean height of the curve as a share "
@@ -69,10 +71,6 @@ def _cell(values):
     return f"{np.nanmean(values):.3f} ({low}-{high})"
 
 
-def _table(head, rows):
-    return [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
-
-
 def page(result, decided, record, figures, folder="."):
     """The page on a study.
 
@@ -89,11 +87,11 @@ def page(result, decided, record, figures, folder="."):
         [f"**{each['claim']}** {each['text']}", each["verdict"], each["why"].replace("; ", "<br>")] for each in decided
     ]
     lines = ["# Losses, gradients and single pixels", "", *_made(result, record), ""]
-    lines += ["## Which loss?", "", _answer(result), "", *_table(head, summary_rows(result)), CELLS, ""]
+    lines += ["## Which loss?", "", _answer(result), "", *table(head, summary_rows(result)), CELLS, ""]
     lines += [poor(result), ""] if poor(result) else []
     lines += ["## How much is left, by the pixels that are chosen", "", *_orders(result)]
-    lines += ["## What the document says, decided", "", *_reproduced(decided)]
-    lines += [*_table(["claim", "verdict", "numbers"], claims), HOW, ""]
+    lines += ["## What the document says, decided", "", *reproduced(decided)]
+    lines += [*table(["claim", "verdict", "numbers"], claims), HOW, ""]
     lines += ["## Figures", ""]
     for name, heading in figures.items():
         lines += [f"### {heading}", "", f"![{heading}]({folder}/{name})", ""]
@@ -179,24 +177,6 @@ def _change(values):
     return f"{np.nanmean(values):+.3f} ({low:+.3f} to {high:+.3f})"
 
 
-def _reproduced(decided):
-    """Which claims held and which did not, in words."""
-    lines, all_open = [], all(each["verdict"] == "not decided" for each in decided)
-    for opening, verdicts in (
-        ("Reproduced", ("supported",)), ("Reproduced in part", ("partly supported",)),
-        ("Not reproduced", ("not supported", "contradicted")), ("Not decided by these data", ("not decided",)),
-    ):  # fmt: skip
-        told = [
-            f"{each['text']} ({each['claim']}, {each['verdict']})" for each in decided if each["verdict"] in verdicts
-        ]
-        lines += (
-            [f"- {opening}: {'; '.join(told) or 'none'}."]
-            if told or (opening == "Not reproduced" and not all_open)
-            else []
-        )
-    return [*lines, ""]
-
-
 def _orders(result):
     """Mean height of the curves by order, and where nothing at all is found."""
     orders = ("signed", "absolute", "lowest", "random")
@@ -214,7 +194,7 @@ def _orders(result):
         ]
         none = ", ".join(f"{result.missed(entry, 'noise')[-1]:.0%}" for entry in entries)
         rows.append([_counted(result, label), *(f"{share:.3f}" for share in kept), none])
-    return lines + _table(["model", *orders, "nothing found, by seed"], rows)
+    return lines + table(["model", *orders, "nothing found, by seed"], rows)
 
 
 def _statistics(result):
@@ -234,5 +214,5 @@ def _statistics(result):
     for output, values in statistics(result).items():
         rows = [[label, *(f"{np.mean(values[name][label]):.3g}" for name in values)] for label in result.labels]
         lines += [f"Of the summed {output}, mean over images and seeds:", ""]
-        lines += _table(["model", *(name.replace("_", " ") for name in values)], rows)
+        lines += table(["model", *(name.replace("_", " ") for name in values)], rows)
     return lines

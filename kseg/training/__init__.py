@@ -1,6 +1,7 @@
 """Training on `model.fit`, and the run folder that keeps what came of it."""
 
 from kseg.training.fit import compile_model, fit
+from kseg.training.perturbed import FreeModel, PerturbedModel
 from kseg.training.record import RunFolder
 
-__all__ = ["RunFolder", "compile_model", "fit"]
+__all__ = ["FreeModel", "PerturbedModel", "RunFolder", "compile_model", "fit"]

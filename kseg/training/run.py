@@ -16,6 +16,7 @@ from kseg.data.source import check_split
 from kseg.files import write_csv, write_json
 from kseg.training.callbacks import ShowProgress, best_epoch
 from kseg.training.fit import compile_model, fit
+from kseg.training.perturbed import perturbed
 from kseg.training.record import RunFolder, check_output, environment, seed_everything
 
 EXAMPLES = 4
@@ -66,6 +67,8 @@ def train(config, console, callbacks=()):
         data.shape, channels, filters=config.filters, depth=config.depth, bn=config.bn,
         decoder=config.decoder, dropout=config.dropout,
     )  # fmt: skip
+    if config.perturb:
+        model = _perturbed(model, data, config)
     compile_model(model, loss, optimizer=config.optimizer, learning_rate=config.learning_rate, jit=config.jit)
     loss(np.zeros((1, *data.shape[:2]), np.uint8), np.zeros((1, *data.shape[:2], channels), np.float32))
 
@@ -77,9 +80,13 @@ def train(config, console, callbacks=()):
     folder = RunFolder(config, **facts)
     console.print(report.fields_table(_plan(config, data, model, head, folder)))
     progress = ShowProgress(console)
+    if config.schedule == "plateau":
+        callbacks = [*callbacks, keras.callbacks.ReduceLROnPlateau(monitor="val_loss", factor=0.5, patience=2)]
     callbacks = [progress, *callbacks, *([keras.callbacks.TensorBoard(folder / "logs")] if config.tensorboard else [])]
     with folder.running():
-        batches = load(data, "train", config.batch_size, seed=config.seed)
+        # A smaller last batch would be compiled for itself, with each of its parts and each attack on them.
+        even = bool(config.perturb) and config.jit and data.sizes["train"] >= config.batch_size
+        batches = load(data, "train", config.batch_size, seed=config.seed, drop_remainder=even)
         if config.cutout:
             batches = cutout(batches, config.cutout, seed=config.seed)
         validation = load(data, "validation", config.batch_size)
@@ -95,6 +102,15 @@ def train(config, console, callbacks=()):
         folder.save(best_epoch=1 + best_epoch(history["val_dice"]), test=summary)
     _closing(console, folder.path, summary, config, data.name)
     return TrainResult(folder.path, history, summary)
+
+
+def _perturbed(model, data, config):
+    """The model that trains on images it changes itself; a ValueError names the option that does not fit."""
+    low, high = data.value_range
+    return perturbed(
+        model, config.perturb, budget=config.budget * (high - low), value_range=(low, high), seed=config.seed,
+        steps=config.attack_steps, replays=config.replays, batch_size=config.batch_size,
+    )  # fmt: skip
 
 
 def _check_tensorboard(config):
@@ -120,7 +136,9 @@ def _plan(config, data, model, head, folder):
         f"{'batch normalisation' if config.bn else 'no batch normalisation'}",
         "training": f"{config.loss}, {config.optimizer} at {config.learning_rate:g}, "
         f"{config.epochs} epoch{'s' * (config.epochs > 1)}, batches of {config.batch_size}, seed {config.seed}"
-        + (f", a hidden square of {config.cutout}" if config.cutout else ""),
+        + (f", a hidden square of {config.cutout}" if config.cutout else "")
+        + (f", perturbed by {', '.join(config.perturb)} within {100 * config.budget:g} %" if config.perturb else "")
+        + (", learning rate by plateau" if config.schedule == "plateau" else ""),
         "folder": folder.path,
     }
 

@@ -10,7 +10,7 @@ import pytest
 
 from kseg.cli import main
 from kseg.configs import PixelRobustness
-from kseg.studies import pixel_measures, pixel_page
+from kseg.studies import measures_file, pixel_measures, pixel_page
 from kseg.studies.pixel_models import Entry
 
 WORDS = ["--no-extras", "--slices", "4", "--draws", "2"]
@@ -111,7 +111,7 @@ def naive(prepared, run_folder):
 
 @pytest.fixture(scope="module")
 def found(study):
-    return pixel_measures.read(study / "measures" / "tiny.h5")
+    return measures_file.read(study / "measures" / "tiny.h5", pixel_measures.FORMAT)
 
 
 @pytest.mark.parametrize("order", ["signed", "random"])

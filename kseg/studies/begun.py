@@ -1,0 +1,38 @@
+"""Studies that go on where they were broken off."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+
+def begun(config):
+    """(config, record) of the study that `config.resume` names, or (config, None) of a new one.
+
+    The config is the one that the study was begun with, `output` its folder.
+
+    Raises:
+        ValueError: the folder holds no study of this program, or one of other options than there are now.
+    """
+    path, kind = config.resume, type(config)
+    if path is None:
+        return config, None
+    record = _record(path, config.program)
+    options = {name: value for name, value in record["config"].items() if name not in ("resume", "output", "overwrite")}
+    try:
+        options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+        options |= {name: options[name] and tuple(map(Path, options[name])) for name in config.paths}
+        return replace(kind(**options), output=path), record
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"--resume {path} was begun with options that do not fit ({error}). Expected a study of this version."
+        ) from None
+
+
+def _record(path, program):
+    try:
+        record = json.loads((path / "record.json").read_text(encoding="utf-8"))
+        if record["program"] == program and isinstance(record["config"], dict):
+            return record
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(f"--resume {path} holds no study to go on with. Expected the run folder of {program}.py.")

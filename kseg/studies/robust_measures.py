@@ -1,0 +1,171 @@
+"""What is measured of one model of D4's study: scores of clean, transferred and white-box images (S4.11 to S4.15)."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from kseg.attacks import Attacker
+from kseg.configs import Attack
+from kseg.inference import load_model
+from kseg.metrics import BrierScore, ExpectedCalibrationError
+from kseg.models import unet, with_probabilities
+from kseg.studies import measures_file, robust_data, robust_models
+from kseg.studies.attack_measures import Subject
+from kseg.studies.attack_scores import IGNORED
+
+FORM, IMAGES = "kseg robust measures 1", "kseg attacked images 1"
+# The evaluation attack goes towards background all over; within a ball, or by whole steps within the range (S4.2).
+READINGS = {"ball": "budget {}", "steps": "steps of {}"}
+CLEAN, UNTARGETED = "clean", "white/untargeted"
+CONDITIONS = (CLEAN, *(f"{source}/{reading}" for source in ("transfer", "white") for reading in READINGS), UNTARGETED)
+PART = 0.005  # share of an image from which on a class counts as predicted in it
+PGD = "PGD to one class"
+
+
+class Bench:
+    """One network that takes the weights of each model in turn, so that each attack on it is compiled once.
+
+    Args:
+        config: `kseg.configs.RobustTraining`.
+        data: an open data set.
+        rows: of `pixel_data.choose_rows`, the images to attack.
+    """
+
+    def __init__(self, config, data, rows):
+        self.config = config
+        logits = unet(data.shape, len(data.classes), filters=config.filters, depth=config.depth, bn=config.bn)
+        self.model = with_probabilities(logits, "softmax")
+        options = Attack(
+            model=Path("models"), data=config.data, batch_size=config.batch_size, jit="on" if config.jit else "off",
+            eps=(config.budget,),
+        )  # fmt: skip
+        self.subject = Subject(self.model, data, rows, options)
+        self.methods = robust_data.methods(config, data.value_range)
+        self.attackers = {
+            name: Attacker(self.model, each.attack, **each.options) for name, each in self.methods.items()
+        }
+
+    def take(self, folder):
+        """Take the weights of the model in a run folder."""
+        self.model.set_weights(load_model(folder).get_weights())
+
+
+def measure(entry, bench, shared, tell=lambda *_: None):
+    """Attack one model.
+
+    Args:
+        entry: of `robust_models.planned`, trained.
+        bench: Bench.
+        shared: Path of the images made on model 1 of the seed; written if the entry is model 1, else read.
+        tell: called with (attacks done, of all).
+
+    Returns:
+        {name: array}: for each condition `counts` `[4, cases, K]`, `loss` `[n]`, `reliability` `[3, bins]`, `brier`;
+        predictions for the example, and for model 1 what the methods do to the images ("method/..").
+    """
+    own, config, subject = entry.label == robust_models.ORIGINAL, bench.config, bench.subject
+    bench.take(entry.folder)
+    total, done = 3 + 3 * own, 0
+    attacked = {}
+    for reading in READINGS:
+        attacked[f"white/{reading}"] = towards_background(subject, config, reading)
+        tell(done := done + 1, total)
+    attacked[UNTARGETED] = untargeted(subject, config)
+    tell(done := done + 1, total)
+    if own:
+        made = {reading: attacked[f"white/{reading}"] for reading in READINGS}
+        measures_file.save(shared, IMAGES, made, model=entry.name)
+    else:
+        made = measures_file.read(shared, IMAGES)
+    attacked |= {f"transfer/{reading}": made[reading] for reading in READINGS}
+    number, found = example_of(subject.masks), {}
+    found["example/mask"], found["example/image"] = subject.masks[number], subject.images[number]
+    for condition in CONDITIONS:
+        images = attacked.get(condition, subject.images)
+        seen, predicted = subject.see(images)
+        found[f"{condition}/counts"] = np.stack(seen.counts)
+        found[f"{condition}/loss"] = seen.loss
+        found |= {f"{condition}/{name}": value for name, value in calibration(bench.model, images, subject).items()}
+        found[f"example/{condition}/predicted"] = predicted[number].astype(np.uint8)
+        found[f"example/{condition}/image"] = images[number]
+    if own:
+        for name, images, goal in method_images(bench):
+            found |= {f"method/{name}/{key}": value for key, value in effects(subject, images, goal).items()}
+            found[f"example/{name}/predicted"] = subject.see(images)[1][number].astype(np.uint8)
+            found[f"example/{name}/image"] = images[number]
+            tell(done := done + 1, total)
+        found["method/clean/pieces"], found["method/clean/classes"] = _pieces(subject.see(subject.images)[1])
+    return found
+
+
+def towards_background(subject, config, reading):
+    """Images of D4's evaluation attack (S4.11): towards background alone, the last step kept."""
+    budget = config.budget * subject.width
+    reach = {"ball": {"budget": budget, "step_size": budget / 4}, "steps": {"budget": np.inf, "step_size": budget}}
+    return subject.attack(
+        "document", "pgd", masks=subject.background, reach=reach[reading], direction="target",
+        steps=config.attack_steps, keep="last", loss="cce",
+    ).images  # fmt: skip
+
+
+def untargeted(subject, config):
+    """Images of an attack that climbs the loss of the truth within the budget, by half the steps."""
+    return subject.attack("budget", "apgd", eps=config.budget, steps=max(1, config.attack_steps // 2)).images
+
+
+def method_images(bench):
+    """(name, images, class aimed at `[n]` or None) of methods one and two and of PGD towards the commonest class."""
+    subject, config = bench.subject, bench.config
+    for name, attacker in bench.attackers.items():
+        masks = np.maximum(subject.masks, 0)  # padding is background, as in training
+        yield name, attacker(subject.images, masks, batch_size=config.batch_size, rows=subject.numbers).images, None
+    classes = range(1, len(subject.classes))
+    goal = 1 + np.argmax([(subject.masks == k).sum(axis=(1, 2)) for k in classes], axis=0)
+    budget = config.budget * subject.width
+    found = subject.attack(
+        "document", "pgd", masks=np.where(subject.masks == IGNORED, IGNORED, goal[:, None, None]), direction="target",
+        reach={"budget": budget, "step_size": budget / 4}, steps=config.attack_steps, keep="last", loss="cce",
+    )  # fmt: skip
+    yield PGD, found.images, goal
+
+
+def effects(subject, images, goal):
+    """What changed images do to a model: likeness to the originals, predicted classes, pieces, share of the goal."""
+    predicted = subject.see(images)[1]
+    found = robust_data.likeness(images, subject.images, subject.width)
+    found["pieces"], found["classes"] = _pieces(np.where(subject.masks == IGNORED, 0, predicted))
+    if goal is not None:
+        counted = subject.masks != IGNORED
+        found["goal"] = ((predicted == goal[:, None, None]) & counted).sum(axis=(1, 2)) / counted.sum(axis=(1, 2))
+    return found
+
+
+def _pieces(predicted):
+    """(connected pieces, classes with at least `PART` of the pixels) of each prediction, `[n]` each."""
+    pieces = [sum(ndimage.label(ids == k)[1] for k in np.unique(ids)) for ids in predicted]
+    classes = [(np.bincount(ids.ravel()) >= PART * ids.size).sum() for ids in predicted]
+    return np.array(pieces), np.array(classes)
+
+
+def calibration(model, images, subject):
+    """{"reliability": `[3, bins]` weight, confidence and accuracy, "brier": number} over the pixels that count."""
+    metrics = [kind(ignore_class=IGNORED) for kind in (ExpectedCalibrationError, BrierScore)]
+    size = subject.config.batch_size
+    for start in range(0, len(images), size):
+        scores = model.predict_on_batch(images[start : start + size])
+        for metric in metrics:
+            metric.update_state(subject.masks[start : start + size], scores)
+    curve = metrics[0].curve()
+    return {
+        "reliability": np.stack([curve.weight, curve.confidence, curve.accuracy]),
+        "brier": np.float64(metrics[1].result()),
+    }  # fmt: skip
+
+
+def example_of(masks):
+    """Number of the image to show: of those with most classes the one with neither most nor least foreground."""
+    foreground = (masks > 0).sum(axis=(1, 2))
+    classes = [len(np.unique(mask)) for mask in masks]
+    richest = [i for i, number in enumerate(classes) if number == max(classes)]
+    return sorted(richest, key=lambda i: foreground[i])[len(richest) // 2]

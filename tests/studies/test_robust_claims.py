@@ -1,0 +1,164 @@
+"""Verdicts, tables and figures of D4's study, on measures that are made up."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kseg.studies import robust_page
+from kseg.studies.robust_claims import claims
+from kseg.studies.robust_data import likeness
+from kseg.studies.robust_measures import CLEAN, CONDITIONS, PGD
+from kseg.studies.robust_models import EXTRAS, FOUR, ONE, ORIGINAL, PLATEAU, TWO, UNION, Entry
+from kseg.studies.robust_table import Result
+
+CASES, PIXELS, SEEDS, SHARE = 12, 10_000, 3, 0.8
+ATTACKED = [condition for condition in CONDITIONS if condition != CLEAN]
+# What the document says: {model: (clean, attacked)} accuracy, and pieces, losses, PSNR as it describes them.
+AS_SAID = {ORIGINAL: (0.87, 0.8), ONE: (0.865, 0.84), TWO: (0.87, 0.83), UNION: (0.875, 0.87)}
+
+
+def counts_of(accuracy, rng):
+    """`[4, cases, 2]`: right and wrong pixels dealt to background and foreground."""
+    right = np.clip(accuracy + rng.normal(0, 2e-3, CASES), 0, 1) * PIXELS
+    foreground = np.clip(right - SHARE * PIXELS * 0.98, 0, (1 - SHARE) * PIXELS)
+    background = right - foreground
+    missed, added = (1 - SHARE) * PIXELS - foreground, SHARE * PIXELS - background
+    tp = np.stack([background, foreground], axis=1)
+    fp = np.stack([missed, added], axis=1)
+    fn = np.stack([added, missed], axis=1)
+    return np.stack([tp, fp, fn, PIXELS - tp - fp - fn])
+
+
+def made_up(accuracies=None, pieces=(40, 4), goal=0.99, psnr=(38.0, 36.0), calm=0.5, white=0.0, labels=FOUR):
+    """A Result; accuracies of `labels`, white-box ones lower by `white`."""
+    accuracies, measures, histories, rng = {**AS_SAID, **(accuracies or {})}, {}, {}, np.random.default_rng(0)
+    entries = [Entry(label, seed, Path(f"{label} {seed}")) for seed in range(SEEDS) for label in labels]
+    bins = np.stack([np.full(15, 100.0), np.linspace(0.1, 1, 15), np.linspace(0.2, 0.9, 15)])
+    for entry in entries:
+        clean, attacked = accuracies.get(entry.label, (0.86, 0.85))
+        found = {}
+        for condition in CONDITIONS:
+            known = condition.startswith("white") and entry.label != ORIGINAL
+            accuracy = clean if condition == CLEAN else attacked - white * known
+            found |= {
+                f"{condition}/counts": counts_of(accuracy, rng), f"{condition}/loss": np.full(CASES, 1 - accuracy),
+                f"{condition}/reliability": bins, f"{condition}/brier": np.float64(0.2),
+                f"example/{condition}/predicted": rng.integers(0, 2, (8, 8)).astype(np.uint8),
+                f"example/{condition}/image": rng.uniform(size=(8, 8, 3)),
+            }  # fmt: skip
+        found["example/image"], found["example/mask"] = rng.uniform(size=(8, 8, 3)), rng.integers(0, 2, (8, 8))
+        for name, number in (("clean", 5), ("method one", pieces[0]), ("method two", 6), (PGD, pieces[1])):
+            found[f"method/{name}/pieces"] = number + rng.integers(0, 2, CASES)
+            found[f"method/{name}/classes"] = np.full(CASES, 2)
+            found[f"method/{name}/psnr"] = np.full(CASES, 37.0)
+            found[f"example/{name}/predicted"] = found["example/mask"]
+            found[f"example/{name}/image"] = found["example/image"] + 0.01
+        found[f"method/{PGD}/goal"] = np.full(CASES, goal)
+        measures[entry.name] = found
+        swing = calm if entry.label == PLATEAU else 1.0
+        histories[entry.name] = {"val_loss": [0.5 + 0.1 * swing * (-1) ** i for i in range(12)]}
+    records = {
+        (seed, name): {
+            "psnr": np.full(20, value), "largest": np.full(20, 0.03), "loss_before": np.ones(20),
+            "loss_after": np.ones(20), "agreement_before": np.ones(20), "agreement_after": np.ones(20),
+        } | ({"choices": rng.integers(-1, 2, (20, 2))} if name == "method two" else {})
+        for seed in range(SEEDS) for name, value in zip(("method one", "method two"), psnr, strict=True)
+    }  # fmt: skip
+    case = np.array([f"case {i:02d}" for i in range(CASES)])
+    return Result("made up", ("background", "nucleus"), tuple(entries), case, (0.0, 1.0), 0.01, measures, histories,
+                  records)  # fmt: skip
+
+
+def verdicts(*args, **options):
+    return {each["claim"]: each["verdict"] for each in claims(made_up(*args, **options))}
+
+
+def test_what_the_document_says_is_supported_by_its_own_picture():
+    found = verdicts(labels=(*FOUR, PLATEAU))
+    assert found == dict.fromkeys("1234568", "supported") | {"7": "supported", "9": "supported"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict", "change"),
+    [
+        ("1", "partly supported", {"psnr": (38.0, 25.0)}),
+        ("1", "contradicted", {"psnr": (28.0, 25.0)}),
+        ("2", "contradicted", {"accuracies": {TWO: (0.83, 0.82)}}),
+        ("2", "not supported", {"accuracies": {TWO: (0.855, 0.83)}}),
+        ("3", "contradicted", {"accuracies": {ORIGINAL: (0.87, 0.85)}}),
+        ("3", "contradicted", {"accuracies": {ORIGINAL: (0.87, 0.6)}}),
+        ("4", "contradicted", {"accuracies": {UNION: (0.875, 0.83)}}),
+        ("5", "contradicted", {"accuracies": {ONE: (0.865, 0.89)}}),
+        ("5", "not supported", {"accuracies": {ONE: (0.865, 0.87)}}),
+        ("6", "contradicted", {"accuracies": {TWO: (0.87, 0.7)}}),
+        ("7", "contradicted", {"accuracies": {UNION: (0.85, 0.84)}}),
+        ("8", "contradicted", {"pieces": (4, 40)}),
+        ("8", "partly supported", {"goal": 0.5}),
+        ("9", "contradicted", {"calm": 2.0, "labels": (*FOUR, PLATEAU)}),
+        ("9", "not decided", {}),
+    ],
+)
+def test_a_claim_is_decided_by_the_numbers(claim, verdict, change):
+    assert verdicts(**change)[claim] == verdict
+
+
+def test_white_box_readings_are_told_beside_the_transferred_ones():
+    told = {each["claim"]: each for each in claims(made_up(white=0.1))}
+    assert told["4"]["verdict"] == "supported" == told["4"]["readings"]["transfer/steps"]
+    assert told["4"]["readings"]["white/ball"] == "contradicted"
+    assert told["6"]["readings"]["white/untargeted"] == "contradicted"
+    assert set(told["3"]["readings"].values()) == {"supported"}
+
+
+def test_scores_are_those_of_the_counts():
+    result = made_up(labels=(*FOUR, *EXTRAS))
+    mean, low, high = result.mean(ORIGINAL, CLEAN, "accuracy")
+    assert mean == pytest.approx(0.87, abs=2e-3) and low < mean < high
+    tp, fp, fn, _ = result.measures[result.models(ORIGINAL)[0].name]["clean/counts"]
+    dice = 2 * tp[:, 1] / (2 * tp[:, 1] + fp[:, 1] + fn[:, 1])
+    np.testing.assert_allclose(result.of_case(result.models(ORIGINAL)[0], CLEAN)["foreground_dice"], dice)
+    np.testing.assert_allclose(result.true_background, SHARE)
+    found = result.background(ORIGINAL, CLEAN)[0]
+    np.testing.assert_allclose(found, (tp[:, 0] + fp[:, 0]) / PIXELS)
+    per_class = result.per_class(ORIGINAL, CLEAN)
+    expected = [
+        tp / (tp + fp + fn)
+        for tp, fp, fn, _ in (result.measures[each.name]["clean/counts"] for each in result.models(ORIGINAL))
+    ]
+    np.testing.assert_allclose(per_class, np.mean(expected, axis=(0, 1)))
+    calibration = result.calibration(ORIGINAL, CLEAN)
+    gap = np.abs(np.linspace(0.1, 1, 15) - np.linspace(0.2, 0.9, 15)).mean()
+    assert calibration["ece"] == pytest.approx((gap, gap, gap)) and calibration["brier"][0] == pytest.approx(0.2)
+    values = np.array([0.5 + 0.1 * (-1) ** i for i in range(6, 12)])
+    assert result.fluctuation(ORIGINAL)[0] == pytest.approx(np.std(np.diff(values)) / values.mean())
+
+
+def test_tables_and_figures_know_every_model():
+    result = made_up(labels=(*FOUR, *EXTRAS))
+    rows = robust_page.score_rows(result)
+    assert {(row["model"], row["condition"]) for row in rows} == {(m, c) for m in (*FOUR, *EXTRAS) for c in CONDITIONS}
+    assert {row["model"]: row["accuracy"] for row in rows if row["condition"] == CLEAN}[UNION] == pytest.approx(
+        0.875, abs=2e-3
+    )
+    assert len(robust_page.case_rows(result)) == 7 * SEEDS * len(CONDITIONS) * CASES
+    figures = robust_page.figures(result)
+    assert list(figures) == list(robust_page.FIGURES)
+    for name in ("losses.png", "scores.png", "reliability.png"):
+        words = [text.get_text() for legend in _legends(figures[name]) for text in legend.get_texts()]
+        for label in (*FOUR, *EXTRAS):
+            assert any(label in word for word in words), (name, label)
+
+
+def _legends(figure):
+    return [*figure.legends, *(axis.get_legend() for axis in figure.axes if axis.get_legend())]
+
+
+def test_likeness_is_that_of_skimages_formula():
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0, 0.2, (3, 6, 5, 2)).astype(np.float32)
+    changed = images + np.float32([0.0, 0.002, 0.02])[:, None, None, None]
+    found = likeness(changed, images, 0.2)
+    np.testing.assert_allclose(found["largest"], [0, 0.01, 0.1], rtol=1e-4)
+    assert found["psnr"][0] == np.inf
+    np.testing.assert_allclose(found["psnr"][1:], [40, 20], rtol=1e-4)

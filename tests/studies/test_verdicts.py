@@ -1,0 +1,100 @@
+"""Verdicts on claims: each is reached, and not by what should not reach it."""
+
+import pytest
+
+from kseg.stats import ENOUGH, Comparison
+from kseg.studies.verdicts import NEARLY, alike, ordered
+
+NAN = float("nan")
+
+
+def made(low, high, adjusted=0.001, cases=20, first="one"):
+    """A comparison of an interval; its difference is the middle."""
+    return Comparison("dice", first, "other", (low + high) / 2, low, high, adjusted / 2, adjusted, 2, 3, cases)
+
+
+ABOVE, BELOW, UNSURE = made(0.1, 0.3), made(-0.3, -0.1), made(-0.1, 0.3, adjusted=0.4)
+BY_CHANCE = made(0.1, 0.3, adjusted=0.06)  # the interval lies above 0, the corrected test does not agree
+NOTHING = made(NAN, NAN, adjusted=NAN, cases=0)
+FEW = made(0.1, 0.3, cases=ENOUGH - 1)
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "verdict"),
+    [
+        ([], "not decided"),
+        ([NOTHING], "not decided"),
+        ([ABOVE, NOTHING], "not decided"),
+        ([FEW], "not decided"),
+        ([ABOVE, FEW, BELOW], "not decided"),
+        ([ABOVE], "supported"),
+        ([ABOVE, ABOVE], "supported"),
+        ([ABOVE._replace(cases=ENOUGH)], "supported"),
+        ([BELOW], "contradicted"),
+        ([BELOW, BELOW], "contradicted"),
+        ([ABOVE, UNSURE], "partly supported"),
+        ([ABOVE, BY_CHANCE], "partly supported"),
+        ([ABOVE, BELOW], "not supported"),
+        ([ABOVE, UNSURE, BELOW], "not supported"),
+        ([BELOW, UNSURE], "not supported"),
+        ([UNSURE], "not supported"),
+        ([BY_CHANCE], "not supported"),
+    ],
+)
+def test_verdict_on_an_order(comparisons, verdict):
+    assert ordered(comparisons)[0] == verdict
+    assert ordered(comparisons[::-1])[0] == verdict
+
+
+def test_an_order_is_told_by_all_its_comparisons():
+    _, why = ordered([ABOVE, BELOW._replace(first="two")], {"dice": "Dice score"})
+    assert why == "; ".join(each.said({"dice": "Dice score"}) for each in (ABOVE, BELOW._replace(first="two")))
+    assert why.startswith("one - other, Dice score: +0.200 (+0.100 to +0.300)") and "two - other" in why
+
+
+def test_an_order_that_is_not_decided_tells_what_is_missing():
+    assert ordered([])[1] == "a kind of model that it speaks of was not trained" == alike([])[1]
+    _, why = ordered([ABOVE, FEW])
+    assert why.startswith(f"{ENOUGH - 1} cases without nan are too few, {ENOUGH} are needed: one - other")
+
+
+INSIDE, BARELY = made(-0.01, 0.015), made(-0.01, NEARLY)
+OUTSIDE, UNDER = made(0.05, 0.1), made(-0.1, -0.05)
+ACROSS, REACHING = made(-0.1, 0.1), made(0.01, 0.1)
+SURE_BUT_SMALL = made(0.005, 0.015)  # certainly above 0, and yet nearly alike
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "verdict"),
+    [
+        ([], "not decided"),
+        ([NOTHING], "not decided"),
+        ([INSIDE, NOTHING], "not decided"),
+        ([OUTSIDE, NOTHING], "not decided"),
+        ([INSIDE], "supported"),
+        ([INSIDE, SURE_BUT_SMALL], "supported"),
+        ([SURE_BUT_SMALL, made(-0.015, -0.005)], "supported"),
+        ([BARELY], "not supported"),
+        ([made(-NEARLY, 0.01)], "not supported"),
+        ([made(-0.03, 0.001)], "not supported"),
+        ([OUTSIDE], "contradicted"),
+        ([UNDER], "contradicted"),
+        ([INSIDE, OUTSIDE], "contradicted"),
+        ([INSIDE, ACROSS], "not supported"),
+        ([ACROSS], "not supported"),  # wide on both sides: not known, rather than different
+        ([REACHING], "not supported"),
+        ([made(-0.1, -0.01)], "not supported"),
+    ],
+)
+def test_verdict_on_being_alike(comparisons, verdict):
+    assert alike(comparisons)[0] == verdict
+    assert alike(comparisons[::-1])[0] == verdict
+
+
+def test_being_alike_is_told_by_the_widest_interval():
+    low = made(-0.09, 0.0, first="lowest")
+    _, why = alike([INSIDE, low, made(0.0, 0.03, first="highest")], {"dice": "Dice score"})
+    assert why.endswith("the widest is " + low.said({"dice": "Dice score"}))
+    assert str(NEARLY) in why
+    assert "highest - other, dice" in alike([INSIDE, made(0.0, 0.03, first="highest")])[1]
+    assert "no number: one - other, dice: +nan" in alike([INSIDE, NOTHING])[1].replace(INSIDE.said() + "; ", "")
