@@ -130,7 +130,8 @@ class Problem(NamedTuple):
     @property
     def reach(self):
         """The radius, or the size of a change by the whole range of values if that is less, a scalar."""
-        whole = tf.ones_like(self.origin[:1]) * (self.bounds.high - self.bounds.low)
+        one = tf.concat([[1], tf.shape(self.origin)[1:]], axis=0)  # a batch may be empty
+        whole = tf.ones(one) * (self.bounds.high - self.bounds.low)
         return tf.minimum(self.bounds.radius, self.bounds.norm.size(whole)[0])
 
     def inward(self, images, gradient):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kseg.configs.command import Command, check_number
+from kseg.configs.command import Command, check, check_number
 
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam"]
 
@@ -46,11 +46,11 @@ class Train(Command):
     """dropout rate inside the encoder blocks, in [0, 1)"""
     cutout: int = 0
     """side of a square that is hidden in each training image, in pixels; 0 hides none"""
-    perturb: tuple[str, ...] = ()
+    perturb: tuple[str, ...] | None = None
     """attacks on the model in training that change each batch first, in equal parts: 'pgd' (Madry), 'none layered
     selective' (document D4); or 'free' adversarial training. None if not given"""
     budget: float = 0.01
-    """of --perturb, as a share of the range of values"""
+    """of --perturb, as a share of the range of values; layered and selective have it for each class"""
     attack_steps: int = 3
     """of --perturb, for attacks that take any, at least 1"""
     replays: int = 4
@@ -77,6 +77,7 @@ class Train(Command):
         check_number(self, "epochs", "batch_size", "filters", "depth", low=1)
         check_number(self, "dropout", low=0, below=1)
         check_number(self, "cutout", low=0)
+        check(self.perturb != (), "--perturb", "()", "names of attacks, 'none', or 'free' alone")
         check_number(self, "budget", low=0, high=1)
         check_number(self, "attack_steps", "replays", low=1)
         check_number(self, "seed", low=0, below=2**32)

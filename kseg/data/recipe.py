@@ -82,12 +82,14 @@ def split_alike(amounts, ratios, seed, deals=500):
     """
     groups, seeds = dict.fromkeys(amounts, 1), np.random.SeedSequence(seed).generate_state(deals)
     table = np.array([amounts[group] for group in groups], np.float64)
+    if not table.sum() > 0:
+        raise ValueError("the groups hold nothing of any class. Expected some labels; check the masks.")
     whole = table.sum(axis=0) / table.sum()
 
     def apart(deal):
         parts = [table[[deal[group] == split for group in groups]].sum(axis=0) for split in set(deal.values())]
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.nanmax([np.abs(part / part.sum() - whole) / whole for part in parts])
+            return np.nanmax([np.abs(part / max(part.sum(), 1e-30) - whole) / whole for part in parts])
 
     return min((split_groups(groups, ratios, int(each)) for each in seeds), key=apart)
 

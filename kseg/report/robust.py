@@ -101,7 +101,7 @@ def plot_models_attacked(example, classes, title=""):
     """
     conditions = list(next(iter(example["models"].values())))
     rows, (height, width) = example["models"], example["mask"].shape
-    cell = 9 / (2 + len(conditions)) * height / width + 0.24
+    cell = 8.4 / (2 + len(conditions)) * height / width + 0.18
     figure = Figure(figsize=(9, 0.9 + cell * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), 2 + len(conditions), squeeze=False)
     palette = np.array([(0, 0, 0), *(to_rgb(CLASS_COLOURS[i % 7]) for i in range(len(classes) - 1))])
@@ -130,7 +130,7 @@ def plot_reliability(panels, styles, title=""):
     """Reliability curves: how often the most probable class is right, against its probability.
 
     Args:
-        panels: {condition: {kind of model: (`kseg.metrics.ReliabilityCurve`, expected calibration error)}}.
+        panels: {condition: {kind of model: `kseg.metrics.ReliabilityCurve`}}.
         styles: of `model_styles`.
         title: above the figure.
     """
@@ -138,14 +138,16 @@ def plot_reliability(panels, styles, title=""):
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axis, (name, kinds) in zip(axes, panels.items(), strict=True):
         axis.plot([0, 1], [0, 1], **FLOOR)
-        for label, (curve, ece) in kinds.items():
+        for label, curve in kinds.items():
             enough = curve.weight >= 1e-3 * curve.weight.sum()  # of few pixels a mean says nothing
-            axis.plot(curve.confidence[enough], curve.accuracy[enough], markersize=3.5, linewidth=1.3,
-                      label=f"{label} ({ece:.3f})", **styles[label])  # fmt: skip
+            axis.plot(curve.confidence[enough], curve.accuracy[enough], markersize=3.5, linewidth=1.3, **styles[label])
         axis.set(xlabel="probability of the class", xlim=(0.15, 1.02), ylim=(-0.02, 1.02))
         axis.set_title(name, fontsize=10)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=7, title="expected error in brackets", title_fontsize=7)
     axes[0].set_ylabel("share of right pixels")
+    labels = dict.fromkeys(label for kinds in panels.values() for label in kinds)
+    handles = [Line2D([], [], markersize=4, label=label, **styles[label]) for label in labels]
+    handles.append(Line2D([], [], label="as probable as right", **FLOOR))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8.5)
     figure.suptitle(title, fontsize=11)
     return figure

@@ -71,7 +71,8 @@ def compare(pairs):
     found = {}
     for key, (what, first, second, ours, theirs) in pairs.items():
         common = sorted(set(ours) & set(theirs), key=str)
-        difference = np.array([np.subtract(ours[seed], theirs[seed]) for seed in common]).reshape(len(common), -1)
+        each = [np.subtract(*np.stack([ours[seed], theirs[seed]])) for seed in common]  # stack refuses other cases
+        difference = np.stack(each) if each else np.empty((0, 0))
         difference = difference[:, np.isfinite(difference).all(axis=0)]
         facts = [float("nan")] * 5
         if difference.size:

@@ -53,8 +53,7 @@ def figures(result):
     )  # fmt: skip
     panels = {}
     for condition in (CLEAN, "transfer/ball", "white/ball"):
-        each = {label: result.calibration(label, condition) for label in result.labels}
-        curves = {label: (values["curve"], values["ece"][0]) for label, values in each.items()}
+        curves = {label: result.calibration(label, condition)["curve"] for label in result.labels}
         panels[SHORT[condition].replace("\n", " ")] = curves
     found["reliability.png"] = report.plot_reliability(panels, styles, f"Calibration ({about}, all seeds together)")
     return found
@@ -66,12 +65,15 @@ def _first(result, label):
 
 def _methods(result):
     measures = _first(result, ORIGINAL)
+    mask, (one, two) = np.maximum(measures["example/mask"], 0), METHODS
+    target = result.classes[1 + np.bincount(mask.ravel(), minlength=len(result.classes))[1:].argmax()]
+    names = {one: one, PGD: f"PGD to\n{target}", two: two}
     rows = [
-        {"name": name, "image": measures[f"example/{name}/image"], "predicted": measures[f"example/{name}/predicted"]}
-        for name in (*METHODS, PGD)
+        {"name": told, "image": measures[f"example/{name}/image"], "predicted": measures[f"example/{name}/predicted"]}
+        for name, told in names.items()
     ]
     example = {
-        "image": measures["example/image"], "mask": np.maximum(measures["example/mask"], 0),
+        "image": measures["example/image"], "mask": mask,
         "predicted": measures[f"example/{CLEAN}/predicted"], "value_range": result.value_range, "attacked": rows,
     }  # fmt: skip
     return report.plot_attacked(example, result.classes, "What the methods do to one test image and to model 1")

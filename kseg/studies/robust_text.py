@@ -30,7 +30,7 @@ READ = {
     "losses.png": "Thin: each seed; thick: their mean. Validation images are the unchanged ones for every model.",
     "attacked.png": "The first seed. Background is black.",
     "scores.png": "Markers: means over seeds and cases; bars: 95 %.",
-    "reliability.png": "Dotted: as probable as right. Points of less than a thousandth of the pixels are left out.",
+    "reliability.png": "Points of less than a thousandth of the pixels are left out; all seeds together.",
 }
 
 
@@ -98,15 +98,18 @@ def _answer(result):
     def mean(label, condition):
         return result.mean(label, condition, "accuracy")[0]
 
-    share = result.true_background.mean()
-    told = [
-        f"*{label}*: {mean(label, CLEAN):.3f} clean, {mean(label, 'transfer/ball'):.3f} on transferred images, "
-        f"{mean(label, 'white/ball'):.3f} where the attack knows the model, {mean(label, ATTACKED[-1]):.3f} where it "
-        "climbs the loss of the truth."
-        for label in result.labels
+    share, told = result.true_background.mean(), []
+    for condition in (CLEAN, "transfer/ball", "white/ball", ATTACKED[-1]):
+        best, worst = (pick(result.labels, key=lambda each: mean(each, condition)) for pick in (max, min))
+        name = SHORT[condition].replace("\n", " ")
+        told.append(
+            f"{name}: from {mean(worst, condition):.3f} (*{worst}*) to {mean(best, condition):.3f} (*{best}*), "
+            f"*{ORIGINAL}* {mean(ORIGINAL, condition):.3f}"
+        )
+    lines = [
+        f"Background is {100 * share:.1f} % of the pixels: so accurate is who calls everything background. Pixel "
+        f"accuracy, {'; '.join(told)}."
     ]
-    opening = f"Background is {100 * share:.1f} % of the pixels: so accurate is who calls everything background. "
-    lines = [opening + " ".join(told)]
     poor = {label: result.mean(label, CLEAN, "foreground_dice")[0] for label in result.labels}
     few = ", ".join(f"{label} {value:.2f}" for label, value in poor.items() if value < 0.5)
     return lines + (["", f"Little is found of the foreground on clean images: Dice {few}."] if few else [])

@@ -63,7 +63,9 @@ def fit(model, train, validation, *, epochs, folder=None, head="auto", callbacks
         with_probabilities(model, head)  # refuses a head that does not fit before an epoch is spent
         log = [KeepHistory(folder / "history.csv")]
         keep = [KeepBest(folder / "model.keras", head), KeepState(folder / "state")]
-    callbacks = [*log, StopOnNaN(), *keep, *callbacks]
+    # What sets the learning rate comes before what is written of an epoch.
+    first = [each for each in callbacks if isinstance(each, keras.callbacks.ReduceLROnPlateau)]
+    callbacks = [*first, *log, StopOnNaN(), *keep, *(each for each in callbacks if each not in first)]
     return model.fit(train, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0, shuffle=False)
 
 

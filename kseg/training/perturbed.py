@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from functools import partial
 
 import keras
 import tensorflow as tf
@@ -33,7 +34,8 @@ class _Stepwise(keras.Model):
         self._update = tf.function(self._updated, jit_compile=self._wished_jit or None, autograph=False)
 
     def get_compile_config(self):
-        return super().get_compile_config() | {"jit_compile": self._wished_jit}
+        config = super().get_compile_config()
+        return config and config | {"jit_compile": self._wished_jit}
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -59,10 +61,12 @@ class PerturbedModel(_Stepwise):
         model: a functional `keras.Model` that ends in logits, whose layers are shared.
         methods: of `kseg.attacks.ATTACKS.names()`, or "none" for images as they are; `("pgd",)` is the training of
             Madry et al. 2018, `("none", "layered", "selective")` D4's union made on the fly.
-        budget: radius of the ball in units of the images' values; by default 1 % of their range.
+        budget: radius of the ball in units of the images' values; by default 1 % of their range. "layered" and
+            "selective" have it for each class, so that images change by up to as many budgets as there are classes.
         steps: of attacks that take any. The step size is 2.5 budgets divided by them.
         value_range: (lowest, highest) value of an image.
         options: {method: options of `Attacker`}, beside those of `QUICK`.
+        head: "softmax", "sigmoid", or "auto": what turns the logits into probabilities; see `kseg.models.with_logits`.
         seed: of random starts; they differ from update to update.
 
     Raises:
@@ -80,7 +84,7 @@ class PerturbedModel(_Stepwise):
 
     def __init__(
         self, model, methods=(PLAIN, "layered", "selective"), *, budget=None, steps=3, value_range=(0.0, 1.0),
-        options=None, seed=0,
+        options=None, head="auto", seed=0,
     ):  # fmt: skip
         methods = (methods,) if isinstance(methods, str) else tuple(methods)
         if not methods:
@@ -89,14 +93,15 @@ class PerturbedModel(_Stepwise):
         budget = 0.01 * (high - low) if budget is None else float(budget)
         _check_budget(budget)
         super().__init__(
-            model, methods=methods, budget=budget, steps=steps, value_range=(low, high), options=options, seed=seed
-        )
+            model, methods=methods, budget=budget, steps=steps, value_range=(low, high), options=options, head=head,
+            seed=seed,
+        )  # fmt: skip
         self._attack(False)
 
     def _attack(self, jit):
         """Make the attackers anew; `jit` compiles their steps."""
         given, model = self._given(), self._plain()
-        shared = {"budget": given["budget"], "value_range": given["value_range"], "seed": given["seed"], "jit": jit}
+        shared = {name: given[name] for name in ("budget", "value_range", "head", "seed")} | {"jit": jit}
         made = []
         for method in given["methods"]:
             if method == PLAIN:
@@ -108,7 +113,7 @@ class PerturbedModel(_Stepwise):
             if ATTACKS.facts(method).get("unbounded"):
                 raise ValueError(
                     f"method {method!r} knows no budget, so images would change as they need. Expected an attack "
-                    "within a ball, such as 'pgd'."
+                    "that does, such as 'pgd'."
                 )
             made.append(Attacker(model, method, **{**shared, **own, **(given["options"] or {}).get(method, {})}))
         self._attackers = lambda: made
@@ -118,8 +123,8 @@ class PerturbedModel(_Stepwise):
         self._attack(self._wished_jit)
 
     def perturb(self, images, masks):
-        """Images `[B, *S, C]` as training sees them; masks as `Attacker` takes them."""
-        masks = tf.convert_to_tensor(masks)
+        """Images `[B, *S, C]` as training sees them, of a compiled model; masks as `Attacker` takes them."""
+        images, masks = tf.convert_to_tensor(images), tf.convert_to_tensor(masks)
         if masks.shape.rank == images.shape.rank:
             one = masks.shape[-1] == 1
             masks = masks[..., 0] if one else tf.argmax(masks, axis=-1, output_type=tf.int32)
@@ -130,7 +135,9 @@ class PerturbedModel(_Stepwise):
         for number, attacker in enumerate(self._attackers()):
             part = slice(batch * number // parts, batch * (number + 1) // parts)
             own = [each[part] for each in (images, ids, rows)]
-            changed.append(own[0] if attacker is None else _changed(attacker, *own))
+            if attacker is not None:  # a small batch may leave a part empty
+                own[0] = tf.cond(tf.size(own[2]) > 0, partial(_changed, attacker, *own), partial(tf.identity, own[0]))
+            changed.append(own[0])
         return tf.stop_gradient(tf.ensure_shape(tf.concat(changed, axis=0), images.shape))
 
     def train_step(self, data):
@@ -155,8 +162,9 @@ class FreeModel(_Stepwise):
     """Free adversarial training: each batch is learned from several times, and each gradient serves twice.
 
     One backward pass gives the gradient of the weights and of the images; the weights descend, the change of the images
-    climbs by the whole budget along its sign, clipped to the ball. The change goes on from batch to batch. Train for
-    1/`replays` of the epochs, and it costs what plain training does.
+    climbs by the whole budget along its sign, clipped to the ball. The change goes on from batch to batch (it is not
+    saved, and begins anew in a model that is loaded). Train for 1/`replays` of the epochs, and it costs what plain
+    training does.
 
     Args:
         model: a functional `keras.Model` that ends in logits, whose layers are shared.
@@ -196,7 +204,7 @@ class FreeModel(_Stepwise):
         given = self._given()
         images, budget = tf.cast(images, tf.float32), given["budget"]
         batch = tf.shape(images)[0]
-        change, scores = self._change[:batch], None
+        change, scores = tf.reshape(self._change[:batch], tf.shape(images)), None  # refuses a larger batch
         for _ in range(given["replays"]):
             with tf.GradientTape() as tape:
                 tape.watch(change)
@@ -229,6 +237,7 @@ def perturbed(model, methods, **options):
     Raises:
         ValueError: "free" beside another method, or options that do not fit.
     """
+    methods = (methods,) if isinstance(methods, str) else tuple(methods)
     kind = FreeModel if FREE in methods else PerturbedModel
     if kind is FreeModel and len(methods) > 1:
         raise ValueError(f"methods={tuple(methods)!r} do not fit. Expected 'free' alone, or attacks and 'none'.")

@@ -68,7 +68,7 @@ def train(config, console, callbacks=()):
         decoder=config.decoder, dropout=config.dropout,
     )  # fmt: skip
     if config.perturb:
-        model = _perturbed(model, data, config)
+        model = _perturbed(model, data, config, head)
     compile_model(model, loss, optimizer=config.optimizer, learning_rate=config.learning_rate, jit=config.jit)
     loss(np.zeros((1, *data.shape[:2]), np.uint8), np.zeros((1, *data.shape[:2], channels), np.float32))
 
@@ -104,12 +104,12 @@ def train(config, console, callbacks=()):
     return TrainResult(folder.path, history, summary)
 
 
-def _perturbed(model, data, config):
+def _perturbed(model, data, config, head):
     """The model that trains on images it changes itself; a ValueError names the option that does not fit."""
     low, high = data.value_range
     return perturbed(
         model, config.perturb, budget=config.budget * (high - low), value_range=(low, high), seed=config.seed,
-        steps=config.attack_steps, replays=config.replays, batch_size=config.batch_size,
+        steps=config.attack_steps, replays=config.replays, batch_size=config.batch_size, head=head,
     )  # fmt: skip
 
 
@@ -137,7 +137,7 @@ def _plan(config, data, model, head, folder):
         "training": f"{config.loss}, {config.optimizer} at {config.learning_rate:g}, "
         f"{config.epochs} epoch{'s' * (config.epochs > 1)}, batches of {config.batch_size}, seed {config.seed}"
         + (f", a hidden square of {config.cutout}" if config.cutout else "")
-        + (f", perturbed by {', '.join(config.perturb)} within {100 * config.budget:g} %" if config.perturb else "")
+        + (f", perturbed by {', '.join(config.perturb)}, budget {100 * config.budget:g} %" if config.perturb else "")
         + (", learning rate by plateau" if config.schedule == "plateau" else ""),
         "folder": folder.path,
     }

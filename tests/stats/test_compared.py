@@ -113,14 +113,12 @@ def test_seeds_of_another_order_are_still_paired():
     assert (found.low, found.high) == pytest.approx((0.1, 0.1))
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="compare() reshapes an empty list of seeds to (0, -1)")
 def test_without_a_seed_in_common_there_is_no_number():
     found = one({0: np.ones(4)}, {1: np.zeros(4)})
     assert np.isnan([found.difference, found.low, found.high, found.p, found.adjusted]).all()
     assert (found.seeds, found.of, found.cases) == (0, 0, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="compare() broadcasts one case to all")
 def test_scores_of_other_cases_are_refused():
     with pytest.raises(ValueError):
         one({0: np.linspace(0, 1, 4)}, {0: np.ones(1)})
