@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the run failed, 2 bad input (one line says what), 130 inte
 
 import contextlib
 import io
+import logging
 import os
 import re
 import sys
@@ -136,6 +137,7 @@ def _load(module, console):
         try:
             loaded = import_module(module)
             sys.modules["tensorflow"].config.list_physical_devices()
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)  # studies make many models, each traced anew
             return loaded
         except Exception:
             held.seek(0)

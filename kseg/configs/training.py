@@ -34,6 +34,8 @@ class Train(Command):
     """plateau: halve the learning rate where the loss of validation has not improved for two epochs"""
     epochs: int = 10
     """passes over the training split, at least 1"""
+    epoch_steps: int | None = None
+    """batches an epoch, at least 1, the training split over and over; one pass over it if not given"""
     batch_size: int = 32
     """images a batch, at least 1"""
     filters: int = 16
@@ -47,8 +49,9 @@ class Train(Command):
     cutout: int = 0
     """side of a square that is hidden in each training image, in pixels; 0 hides none"""
     perturb: tuple[str, ...] | None = None
-    """attacks on the model in training that change each batch first, in equal parts: 'pgd' (Madry), 'none layered
-    selective' (document D4); or 'free' adversarial training. None if not given"""
+    """attacks on the model in training that change each batch first, in nearly equal parts: 'pgd' (Madry), 'none
+    layered selective' (document D4); or 'free' adversarial training. None if not given. With --jit the last images of
+    a pass that fill no batch are left out"""
     budget: float = 0.01
     """of --perturb, as a share of the range of values; layered and selective have it for each class"""
     attack_steps: int = 3
@@ -74,7 +77,7 @@ class Train(Command):
 
     def __post_init__(self):
         check_number(self, "learning_rate", above=0)
-        check_number(self, "epochs", "batch_size", "filters", "depth", low=1)
+        check_number(self, "epochs", "epoch_steps", "batch_size", "filters", "depth", low=1)
         check_number(self, "dropout", low=0, below=1)
         check_number(self, "cutout", low=0)
         check(self.perturb != (), "--perturb", "()", "names of attacks, 'none', or 'free' alone")

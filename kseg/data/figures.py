@@ -1,5 +1,6 @@
 """Kandinsky figures as one HDF5 file (S4.9)."""
 
+import shlex
 from dataclasses import fields
 
 from kseg.data.source import open_data
@@ -38,5 +39,5 @@ def execute(config, console):
     rows = ", ".join(f"{rows} {split}" for split, rows in figures.sizes.items())
     shape, classes = " x ".join(map(str, figures.shape)), ", ".join(figures.classes)
     for line in (f"{config.out}: {rows} images of {shape}, classes {classes}",
-                 f"Next: python scripts/robust_training.py --data {config.out}"):  # fmt: skip
+                 f"Next: python scripts/robust_training.py --data {shlex.quote(str(config.out))}"):  # fmt: skip
         console.print(line, highlight=False, soft_wrap=True)

@@ -1,5 +1,6 @@
 """Histology as crops in one HDF5 file: tiles of CoNSeP, or arrays as PanNuke has them (S4.9)."""
 
+import shlex
 import shutil
 
 from rich import box
@@ -93,7 +94,7 @@ def execute(config, console):
     console.print(table)
     shape = " x ".join(map(str, data.shape))
     for line in (f"{config.out}: images of {shape}, classes {', '.join(data.classes)}", *remarks,
-                 f"Next: python scripts/robust_training.py --data {config.out}"):  # fmt: skip
+                 f"Next: python scripts/robust_training.py --data {shlex.quote(str(config.out))}"):  # fmt: skip
         console.print(line, highlight=False, soft_wrap=True)
 
 

@@ -107,11 +107,11 @@ def plot_models_attacked(example, classes, title=""):
     palette = np.array([(0, 0, 0), *(to_rgb(CLASS_COLOURS[i % 7]) for i in range(len(classes) - 1))])
     low, high = example["value_range"]
     shown = np.clip((example["image"] - low) / (high - low), 0, 1)
-    gray = {"cmap": "gray", "vmin": 0, "vmax": 1} if shown.shape[-1] == 1 else {}
+    gray = {} if shown.shape[-1] == 3 else {"cmap": "gray", "vmin": 0, "vmax": 1}
     for axis, name in zip(axes[0], ("image", "true mask", *conditions), strict=True):
         axis.set_title(name, fontsize=8)
     for row, (label, found) in zip(axes, rows.items(), strict=True):
-        row[0].imshow(shown[..., 0] if gray else shown[..., :3], interpolation="nearest", **gray)
+        row[0].imshow(shown[..., 0] if gray else shown, interpolation="nearest", **gray)
         row[1].imshow(palette[example["mask"]], interpolation="nearest")
         for axis, (condition, ids) in zip(row[2:], found.items(), strict=True):
             axis.imshow(palette[ids], interpolation="nearest")

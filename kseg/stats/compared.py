@@ -45,12 +45,12 @@ class Comparison(NamedTuple):
         """Whether `first` is below `second`, as certainly."""
         return self.high < 0 and self.adjusted < SIGNIFICANT
 
-    def said(self, names=None):
-        """The comparison in words; `names` {what: words for it}."""
-        p = "p < 0.001" if self.adjusted < 1e-3 else f"p = {self.adjusted:.3f}"
+    def said(self, names=None, tested=True):
+        """The comparison in words; `names` {what: words for it}; without p unless it was `tested`."""
+        p = ("p < 0.001, " if self.adjusted < 1e-3 else f"p = {self.adjusted:.3f}, ") * tested
         interval = f"{self.difference:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
         seeds = f"{self.seeds} of {self.of} seeds above 0"
-        return f"{self.first} - {self.second}, {(names or {}).get(self.what, self.what)}: {interval}, {p}, {seeds}"
+        return f"{self.first} - {self.second}, {(names or {}).get(self.what, self.what)}: {interval}, {p}{seeds}"
 
 
 def compare(pairs):

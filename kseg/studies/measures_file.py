@@ -34,7 +34,10 @@ def read(path, form, **facts):
             for name, value in facts.items():
                 if file.attrs.get(name) != value:
                     was = f"{name} {file.attrs.get(name)}, not {value}"
-                    raise ValueError(f"{path} was measured with {was}. Expected the same; take another folder.")
+                    raise ValueError(
+                        f"{path} was measured with {was}. Expected the same; remove it to measure again, or take "
+                        "another folder."
+                    )
             names = []
             file.visit(names.append)
             return {name: file[name][()] for name in names if isinstance(file[name], h5py.Dataset)}

@@ -44,6 +44,31 @@ def choose_rows(data, split, count):
     return Rows(images[chosen], masks[chosen], index["box"][chosen], index["case"][chosen].astype(str), chosen)
 
 
+def typical_rows(data, split, count, seed=0, draws=300):
+    """As `choose_rows`, but drawn: of many draws the one whose classes are most like those of all with foreground.
+
+    Args:
+        data, split, count: of `choose_rows`.
+        seed: of the draws.
+        draws: their number.
+    """
+    every = choose_rows(data, split, 0)
+    if not count or count >= len(every.row):
+        return every
+    shares = np.stack([(every.masks == k).mean(axis=(1, 2)) for k in range(len(data.classes))], axis=1)
+    whole, rng, best = shares.mean(axis=0), np.random.default_rng(seed), None
+    cases = [np.flatnonzero(every.case == name) for name in np.unique(every.case)]
+    for _ in range(draws):
+        mixed = [rng.permutation(rows) for rows in cases]
+        order = rng.permutation(len(mixed))  # the first ones give one more, if the cases do not give equally many
+        rounds = [mixed[i][turn] for turn in range(max(map(len, mixed))) for i in order if turn < len(mixed[i])]
+        chosen = np.sort(rounds[:count])
+        apart = np.max(np.abs(shares[chosen].mean(axis=0) - whole) / np.maximum(whole, 1e-9))
+        if best is None or apart < best[0]:
+            best = (apart, chosen)
+    return Rows(*(part[best[1]] for part in every))
+
+
 def _spread(cases, count):
     """`count` numbers of lists of them: as many of each as of any other, as far as it has them, evenly spaced.
 

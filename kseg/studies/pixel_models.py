@@ -89,15 +89,6 @@ def planned(config, folder):
     ]
 
 
-def is_trained(entry):
-    """Whether a model's run came to its end."""
-    try:
-        record = json.loads((entry.folder / "record.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return record.get("status") == "finished"
-
-
 def train(entry, config, folder, callbacks=()):
     """Train one model; all of a seed begin with the same weights and see the images in the same order.
 

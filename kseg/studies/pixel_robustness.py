@@ -19,7 +19,7 @@ from kseg.studies.begun import begun
 from kseg.studies.pixel_claims import claims
 from kseg.studies.pixel_data import choose_rows
 from kseg.studies.pixel_table import Result
-from kseg.training.record import RunFolder, check_output, environment
+from kseg.training.record import RunFolder, check_output, environment, is_finished
 
 KEPT = ["claims.json", "curves.csv", "error.txt", "figures", "measures", "models", "models.csv", "record.json",
         "salient", "summary.md"]  # fmt: skip
@@ -50,7 +50,7 @@ def run(config, folder, tell=None):
     (folder / "measures").mkdir(parents=True, exist_ok=True)
     for number, entry in enumerate(entries):
         steps.begin(entry, number)
-        if config.models is None and not pixel_models.is_trained(entry):
+        if config.models is None and not is_finished(entry.folder):
             pixel_models.train(entry, config, folder, [steps.epochs()])
         if not files[entry.name].exists():
             found = pixel_measures.measure(entry, data, rows, config, unit, steps.attacks)

@@ -1,6 +1,5 @@
 """The training sets of D4's models: perturbed by methods one and two, and all of them together (S4.10)."""
 
-import json
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from kseg.data.recipe import source_entry
 from kseg.data.writer import Writer
 from kseg.inference import cases_of
 from kseg.studies import measures_file
+from kseg.training.perturbed import step_size
 
 RECORD = "kseg perturbations 1"
 BLOCK = 256  # images that are perturbed together, or a few more to end with a case
@@ -26,11 +26,6 @@ class Method(NamedTuple):
     options: dict
 
 
-def step_size(budget, steps):
-    """Of passes within a budget: 2.5 budgets divided by the steps, but a tenth of one at least and all at most."""
-    return budget * min(1.0, max(0.1, 2.5 / steps))
-
-
 def methods(config, value_range):
     """{name: `Method`} of methods one and two, budgets in units of the images' values."""
     low, high = value_range
@@ -43,7 +38,7 @@ def methods(config, value_range):
     return {name: Method(name, attack, shared | own[name]) for name, attack in METHODS.items()}
 
 
-def perturb(data, attacker, method, model_file, path, batch_size=16, tell=lambda *_: None):
+def perturb(data, attacker, method, model_file, path, batch_size=16, tell=lambda *_: None, facts=None):
     """Write the data with every image of the training split perturbed for a model; validation and test stay.
 
     Beside the file goes one of records (`records_of`): for each training image the losses and agreements before and
@@ -57,6 +52,7 @@ def perturb(data, attacker, method, model_file, path, batch_size=16, tell=lambda
         path: of the HDF5 file to write.
         batch_size: images a step.
         tell: called with the share that is done.
+        facts: {name: value} to keep with the records.
     """
     attributes = data.attributes()
     told = ", ".join(f"{name}={value!r}" for name, value in attacker.settings.items() if name != "method")
@@ -84,7 +80,7 @@ def perturb(data, attacker, method, model_file, path, batch_size=16, tell=lambda
                         box=tuple(index["box"][part.start]), spacing=tuple(index["spacing"][part.start]),
                     )  # fmt: skip
         joined = {name: np.concatenate([record[name] for record in records]) for name in records[0]}
-        measures_file.save(records_of(path), RECORD, joined, method=method.name, settings=json.dumps(method.options))
+        measures_file.save(records_of(path), RECORD, joined, **(facts or {}))
 
 
 def records_of(path):
@@ -105,7 +101,7 @@ def record_of(found, images, width):
 def likeness(changed, images, width):
     """How alike images are: {"largest": largest change as a share of the range, "psnr": in dB} `[n]` (S4.15).
 
-    The PSNR of an image that did not change is infinite.
+    The PSNR of an image that did not change is infinite. Padding counts as any pixel does.
 
     Args:
         changed, images: `[n, *S, C]`.

@@ -12,15 +12,16 @@ from kseg.metrics import BrierScore, ExpectedCalibrationError
 from kseg.models import unet, with_probabilities
 from kseg.studies import measures_file, robust_data, robust_models
 from kseg.studies.attack_measures import Subject
-from kseg.studies.attack_scores import IGNORED
+from kseg.studies.attack_scores import IGNORED, count, without_padding
 
 FORM, IMAGES = "kseg robust measures 1", "kseg attacked images 1"
 # The evaluation attack goes towards background all over; within a ball, or by whole steps within the range (S4.2).
-READINGS = {"ball": "budget {}", "steps": "steps of {}"}
-CLEAN, UNTARGETED = "clean", "white/untargeted"
+READINGS = ("ball", "steps")
+TEST, CLEAN, UNTARGETED = "test", "clean", "white/untargeted"  # all test images; those that are attacked, as they are
+TRANSFERRED = tuple(f"transfer/{reading}" for reading in READINGS)
 CONDITIONS = (CLEAN, *(f"{source}/{reading}" for source in ("transfer", "white") for reading in READINGS), UNTARGETED)
 PART = 0.005  # share of an image from which on a class counts as predicted in it
-PGD = "PGD to one class"
+PGD = {reading: f"PGD to one class, {reading}" for reading in READINGS}
 
 
 class Bench:
@@ -33,7 +34,7 @@ class Bench:
     """
 
     def __init__(self, config, data, rows):
-        self.config = config
+        self.config, self.data = config, data
         logits = unet(data.shape, len(data.classes), filters=config.filters, depth=config.depth, bn=config.bn)
         self.model = with_probabilities(logits, "softmax")
         options = Attack(
@@ -66,10 +67,10 @@ def measure(entry, bench, shared, tell=lambda *_: None):
     """
     own, config, subject = entry.label == robust_models.ORIGINAL, bench.config, bench.subject
     bench.take(entry.folder)
-    total, done = 3 + 3 * own, 0
+    total, done = 3 + 4 * own, 0
     attacked = {}
     for reading in READINGS:
-        attacked[f"white/{reading}"] = towards_background(subject, config, reading)
+        attacked[f"white/{reading}"] = towards(subject, config, reading, subject.background)
         tell(done := done + 1, total)
     attacked[UNTARGETED] = untargeted(subject, config)
     tell(done := done + 1, total)
@@ -79,7 +80,7 @@ def measure(entry, bench, shared, tell=lambda *_: None):
     else:
         made = measures_file.read(shared, IMAGES)
     attacked |= {f"transfer/{reading}": made[reading] for reading in READINGS}
-    number, found = example_of(subject.masks), {}
+    number, found = example_of(subject.masks), whole_test(bench)
     found["example/mask"], found["example/image"] = subject.masks[number], subject.images[number]
     for condition in CONDITIONS:
         images = attacked.get(condition, subject.images)
@@ -95,17 +96,54 @@ def measure(entry, bench, shared, tell=lambda *_: None):
             found[f"example/{name}/predicted"] = subject.see(images)[1][number].astype(np.uint8)
             found[f"example/{name}/image"] = images[number]
             tell(done := done + 1, total)
-        found["method/clean/pieces"], found["method/clean/classes"] = _pieces(subject.see(subject.images)[1])
+        found |= {f"method/clean/{key}": v for key, v in effects(subject, subject.images, None).items()}
     return found
 
 
-def towards_background(subject, config, reading):
-    """Images of D4's evaluation attack (S4.11): towards background alone, the last step kept."""
+def control(bench, folder, shared):
+    """What the model in a folder makes of the images made on another: scores of clean and transferred images.
+
+    Args:
+        bench: Bench.
+        folder: of a model 1.
+        shared: Path of the images made on model 1 of another seed.
+
+    Returns:
+        {name: array}: `counts` and `loss` as of `measure`.
+    """
+    bench.take(folder)
+    made, found = measures_file.read(shared, IMAGES), {}
+    for condition in (CLEAN, *TRANSFERRED):
+        images = bench.subject.images if condition == CLEAN else made[condition.removeprefix("transfer/")]
+        seen = bench.subject.see(images)[0]
+        found |= {f"{condition}/counts": np.stack(seen.counts), f"{condition}/loss": seen.loss}
+    return found
+
+
+def whole_test(bench):
+    """Scores of all test images as they are: {"test/counts" `[4, cases, K]`, "test/loss" `[n]`}."""
+    data, size, predicted, loss = bench.data, bench.config.batch_size, [], []
+    index = data.index("test")
+    masks = without_padding(data.read("test")[1], index["box"])
+    for start in range(0, len(masks), size):
+        true = masks[start : start + size]
+        p = bench.model.predict_on_batch(data.read("test", start, start + len(true))[0])
+        counted = true != IGNORED
+        own = np.take_along_axis(p, np.maximum(true, 0)[..., None].astype(np.int64), axis=-1)[..., 0]
+        losses = np.where(counted, -np.log(np.maximum(own.astype(np.float64), 1e-30)), 0.0)
+        loss.append(losses.sum(axis=(1, 2)) / counted.sum(axis=(1, 2)))
+        predicted.append(p.argmax(axis=-1).astype(np.uint8))
+    counts = count(masks, np.concatenate(predicted), index["case"].astype(str), len(data.classes))
+    return {f"{TEST}/counts": np.stack(counts), f"{TEST}/loss": np.concatenate(loss)}
+
+
+def towards(subject, config, reading, masks):
+    """Images of PGD towards masks, the last step kept: D4's evaluation attack if they are background alone (S4.11)."""
     budget = config.budget * subject.width
     reach = {"ball": {"budget": budget, "step_size": budget / 4}, "steps": {"budget": np.inf, "step_size": budget}}
     return subject.attack(
-        "document", "pgd", masks=subject.background, reach=reach[reading], direction="target",
-        steps=config.attack_steps, keep="last", loss="cce",
+        "document", "pgd", masks=masks, reach=reach[reading], direction="target", steps=config.attack_steps,
+        keep="last", loss="cce",
     ).images  # fmt: skip
 
 
@@ -115,19 +153,16 @@ def untargeted(subject, config):
 
 
 def method_images(bench):
-    """(name, images, class aimed at `[n]` or None) of methods one and two and of PGD towards the commonest class."""
+    """(name, images, class aimed at `[n]` or None) of methods one, two and PGD to each image's commonest class."""
     subject, config = bench.subject, bench.config
     for name, attacker in bench.attackers.items():
         masks = np.maximum(subject.masks, 0)  # padding is background, as in training
         yield name, attacker(subject.images, masks, batch_size=config.batch_size, rows=subject.numbers).images, None
     classes = range(1, len(subject.classes))
     goal = 1 + np.argmax([(subject.masks == k).sum(axis=(1, 2)) for k in classes], axis=0)
-    budget = config.budget * subject.width
-    found = subject.attack(
-        "document", "pgd", masks=np.where(subject.masks == IGNORED, IGNORED, goal[:, None, None]), direction="target",
-        reach={"budget": budget, "step_size": budget / 4}, steps=config.attack_steps, keep="last", loss="cce",
-    )  # fmt: skip
-    yield PGD, found.images, goal
+    masks = np.where(subject.masks == IGNORED, IGNORED, goal[:, None, None])
+    for reading, name in PGD.items():
+        yield name, towards(subject, config, reading, masks), goal
 
 
 def effects(subject, images, goal):
@@ -166,6 +201,6 @@ def calibration(model, images, subject):
 def example_of(masks):
     """Number of the image to show: of those with most classes the one with neither most nor least foreground."""
     foreground = (masks > 0).sum(axis=(1, 2))
-    classes = [len(np.unique(mask)) for mask in masks]
+    classes = [len(np.unique(mask[mask != IGNORED])) for mask in masks]
     richest = [i for i, number in enumerate(classes) if number == max(classes)]
     return sorted(richest, key=lambda i: foreground[i])[len(richest) // 2]

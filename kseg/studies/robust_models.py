@@ -7,12 +7,13 @@ from typing import NamedTuple
 from rich.console import Console
 
 from kseg.configs import Train
-from kseg.studies.pixel_models import is_trained
 from kseg.training import run
 
 ORIGINAL, ONE, TWO, UNION = "1 original", "2 method one", "3 method two", "4 union"
 FLY, FREE, PLATEAU = "5 on the fly", "6 free", "1 with plateau"
+OTHER = "1 of another seed"  # not trained for itself: shows what images made on another model do by themselves
 FOUR, EXTRAS = (ORIGINAL, ONE, TWO, UNION), (FLY, FREE, PLATEAU)
+METHOD_OF = {ONE: "method one", TWO: "method two"}
 FILES = {ONE: "method_one.h5", TWO: "method_two.h5", UNION: "union.h5"}  # what they are trained on
 
 
@@ -25,17 +26,24 @@ class Entry(NamedTuple):
 
     @property
     def name(self):
-        """Of the model among all, fit for a file."""
-        return self.folder.name
+        """Of the model among all, fit for a file; a control borrows the folder of another."""
+        return f"control_seed{self.seed}" if self.label == OTHER else self.folder.name
+
+
+def entry_of(label, seed, folder):
+    """The entry of a kind and a seed in the study's folder."""
+    return Entry(label, seed, folder / "models" / f"{label.replace(' ', '_')}_seed{seed}")
 
 
 def planned(config, folder):
-    """Entries of the models that the study trains, seed by seed; model 1 first, since the others need it."""
-    labels = (*FOUR, *(EXTRAS if config.extras else ()))
+    """Entries of the models that the study trains, seed by seed; model 1 first, since the others need it.
+
+    Extras are of the first seed alone.
+    """
     return [
-        Entry(label, seed, folder / "models" / f"{label.replace(' ', '_')}_seed{seed}")
+        entry_of(label, seed, folder)
         for seed in range(config.seeds)
-        for label in labels
+        for label in (*FOUR, *(EXTRAS if config.extras and seed == 0 else ()))
     ]
 
 
@@ -45,13 +53,19 @@ def data_of(entry, folder):
     return None if name is None else folder / "perturbed" / f"seed{entry.seed}" / name
 
 
-def epochs_of(entry, config):
-    """Passes over its data that give a model about as many updates as model 1 has."""
-    shares = {UNION: 3, FREE: config.replays}
-    return max(1, round(config.epochs / shares.get(entry.label, 1)))
+def steps_of(entry, config, images):
+    """Batches an epoch that give a model as many updates, and looks at validation, as model 1 has; None for one pass.
+
+    Args:
+        entry: of `planned`.
+        config: `kseg.configs.RobustTraining`.
+        images: of the training split.
+    """
+    steps = -(-images // config.batch_size)
+    return {UNION: steps, FREE: -(-steps // config.replays)}.get(entry.label)
 
 
-def options_of(entry, config, folder):
+def options_of(entry, config, folder, images):
     """`kseg.configs.Train` of a model; all of a seed begin with the same weights."""
     own = {
         FLY: {"perturb": ("none", "layered", "selective"), "attack_steps": config.fly_steps},
@@ -60,17 +74,14 @@ def options_of(entry, config, folder):
     }
     return Train(
         data=str(data_of(entry, folder) or config.data), loss=config.loss, head="softmax", bn=config.bn,
-        learning_rate=config.learning_rate, epochs=epochs_of(entry, config), batch_size=config.batch_size,
-        filters=config.filters, depth=config.depth, budget=config.budget, seed=entry.seed, jit=config.jit,
-        verify=False, output=entry.folder, **own.get(entry.label, {}),
+        learning_rate=config.learning_rate, epochs=config.epochs, epoch_steps=steps_of(entry, config, images),
+        batch_size=config.batch_size, filters=config.filters, depth=config.depth, budget=config.budget,
+        seed=entry.seed, jit=config.jit, verify=False, output=entry.folder, **own.get(entry.label, {}),
     )  # fmt: skip
 
 
-def train(entry, config, folder, callbacks=()):
+def train(entry, config, folder, images, callbacks=()):
     """Train one model, from the beginning if it was broken off."""
     if entry.folder.exists():
         shutil.rmtree(entry.folder)
-    run.train(options_of(entry, config, folder), Console(quiet=True), callbacks)
-
-
-__all__ = ["Entry", "data_of", "epochs_of", "is_trained", "options_of", "planned", "train"]
+    run.train(options_of(entry, config, folder, images), Console(quiet=True), callbacks)

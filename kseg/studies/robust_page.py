@@ -4,7 +4,7 @@ import numpy as np
 
 from kseg import report
 from kseg.studies.robust_data import METHODS
-from kseg.studies.robust_measures import CLEAN, CONDITIONS, PGD
+from kseg.studies.robust_measures import CLEAN, CONDITIONS, PGD, TEST
 from kseg.studies.robust_models import FOUR, ORIGINAL
 from kseg.studies.robust_table import SCORES
 
@@ -67,7 +67,8 @@ def _methods(result):
     measures = _first(result, ORIGINAL)
     mask, (one, two) = np.maximum(measures["example/mask"], 0), METHODS
     target = result.classes[1 + np.bincount(mask.ravel(), minlength=len(result.classes))[1:].argmax()]
-    names = {one: one, PGD: f"PGD to\n{target}", two: two}
+    names = {one: one, PGD["steps"]: f"PGD to\n{target},\nfree steps", PGD["ball"]: f"PGD to\n{target},\nbudget",
+             two: two}  # fmt: skip
     rows = [
         {"name": told, "image": measures[f"example/{name}/image"], "predicted": measures[f"example/{name}/predicted"]}
         for name, told in names.items()
@@ -111,7 +112,7 @@ def _panel(result, score, conditions):
         name: {label: result.mean(label, condition, score) for label in result.labels}
         for condition, name in conditions.items()
     }
-    floor = float(result.true_background.mean()) if score == "accuracy" else None
+    floor = float(result.true_background().mean()) if score == "accuracy" else None
     return {"ylabel": LABELS[score], "groups": groups, "floor": floor, "floor_name": "share of background"}
 
 
@@ -119,7 +120,7 @@ def score_rows(result):
     """A dict a kind of model and condition: means with intervals, per class, calibration; for a CSV file."""
     rows = []
     for label in result.labels:
-        for condition in CONDITIONS:
+        for condition in (TEST, *CONDITIONS):
             row = {"model": label, "condition": condition}
             for score in SCORES:
                 row |= dict(zip((score, f"{score} low", f"{score} high"), result.mean(label, condition, score),
@@ -127,9 +128,9 @@ def score_rows(result):
             for kind in ("iou", "dice"):
                 values = result.per_class(label, condition, kind)
                 row |= {f"{kind} {name}": value for name, value in zip(result.classes, values, strict=True)}
-            found = result.calibration(label, condition)
-            background = np.mean(list(result.background(label, condition).values()))
-            row |= {"ece": found["ece"][0], "brier": found["brier"][0], "background": background}
+            row["background"] = np.mean(list(result.background(label, condition).values()))
+            found = None if condition == TEST else result.calibration(label, condition)
+            row |= {name: found[name][0] if found else float("nan") for name in ("ece", "brier")}
             rows.append({name: round(float(v), 5) if not isinstance(v, str) else v for name, v in row.items()})
     return rows
 

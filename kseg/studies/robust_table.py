@@ -9,7 +9,7 @@ from kseg import metrics as M
 from kseg.metrics.calibration import curve_of
 from kseg.stats import crossed_interval
 from kseg.studies.attack_scores import Found
-from kseg.studies.robust_measures import CLEAN
+from kseg.studies.robust_measures import CLEAN, TEST
 
 SCORES = ("accuracy", "loss", "foreground_dice", "mean_iou")
 
@@ -22,7 +22,8 @@ class Result:
         name: of the data.
         classes: names, background first.
         entries: the models (`robust_models.Entry`).
-        case: `[n]` case of each attacked image.
+        controls: models 1 of another seed, which saw the images made on that of their `seed`; few measures.
+        case, test_case: `[n]` case of each attacked image, and of each test image.
         value_range: of the images.
         budget: share of the range.
         measures: {model's name: what `robust_measures.measure` gave}.
@@ -39,7 +40,9 @@ class Result:
     name: str
     classes: tuple
     entries: tuple
+    controls: tuple
     case: np.ndarray
+    test_case: np.ndarray
     value_range: tuple
     budget: float
     measures: dict = field(repr=False)
@@ -53,18 +56,24 @@ class Result:
 
     def models(self, label):
         """The entries of one kind, by seed."""
-        return sorted((entry for entry in self.entries if entry.label == label), key=lambda entry: entry.seed)
+        return sorted((e for e in (*self.entries, *self.controls) if e.label == label), key=lambda entry: entry.seed)
 
     def of_case(self, entry, condition):
         """{score: `[cases]`} of `SCORES`, and "dice" and "iou" `[cases, K]`, of a model under a condition."""
         found = self.measures[entry.name]
         counts = M.Counts(*found[f"{condition}/counts"])
-        none = np.zeros(len(self.case))
-        return Found(counts, found[f"{condition}/loss"], none, none, none).scores(self.case)
+        case = self.test_case if condition == TEST else self.case
+        none = np.zeros(len(case))
+        return Found(counts, found[f"{condition}/loss"], none, none, none).scores(case)
 
     def scores(self, label, condition, score):
         """{seed: `[cases]`} of a kind of model."""
         return {entry.seed: self.of_case(entry, condition)[score] for entry in self.models(label)}
+
+    def falls(self, label, condition, score="accuracy"):
+        """{seed: `[cases]`}: score under an attack less that of the same images as they are."""
+        clean = self.scores(label, CLEAN, score)
+        return {seed: values - clean[seed] for seed, values in self.scores(label, condition, score).items()}
 
     def mean(self, label, condition, score):
         """(mean over seeds and cases, low, high), the interval of 95 % resampling both."""
@@ -84,10 +93,9 @@ class Result:
             shares[entry.seed] = (counts.tp + counts.fp)[:, 0] / counts.total[:, 0]
         return shares
 
-    @cached_property
-    def true_background(self):
+    def true_background(self, condition=CLEAN):
         """Share of background among the pixels that count, by case `[cases]`."""
-        counts = M.Counts(*self.measures[self.entries[0].name][f"{CLEAN}/counts"])
+        counts = M.Counts(*self.measures[self.entries[0].name][f"{condition}/counts"])
         return counts.support[:, 0] / counts.total[:, 0]
 
     def calibration(self, label, condition):

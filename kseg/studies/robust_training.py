@@ -1,6 +1,8 @@
 """D4's study: perturb training images, train on them, attack what came of it, decide what the document says."""
 
+import json
 import shlex
+import shutil
 from pathlib import Path
 
 import keras
@@ -9,17 +11,19 @@ from rich.table import Table
 
 from kseg import losses, report
 from kseg.data import open_data
+from kseg.data.recipe import source_entry
 from kseg.data.source import check_split
 from kseg.files import write_csv, write_json, write_text
-from kseg.inference import size_multiple
 from kseg.models import head_for, unet
+from kseg.stats import ENOUGH
 from kseg.studies import measures_file, robust_data, robust_measures, robust_models, robust_page, robust_text
 from kseg.studies.bar import Bar
 from kseg.studies.begun import begun
-from kseg.studies.pixel_data import choose_rows
+from kseg.studies.pixel_data import typical_rows
 from kseg.studies.robust_claims import claims
+from kseg.studies.robust_models import FLY, ONE, TWO
 from kseg.studies.robust_table import Result
-from kseg.training.record import RunFolder, check_output, environment
+from kseg.training.record import RunFolder, check_output, environment, is_finished
 from kseg.training.run import read_history
 
 KEPT = ["attacked", "cases.csv", "claims.json", "error.txt", "figures", "measures", "models", "perturbed",
@@ -29,14 +33,16 @@ PASS, FLY_STEP, LOOK = 0.4, 0.6, 0.15  # a gradient of images alone; one step of
 __all__ = ["Result", "claims", "execute", "run"]
 
 
-def run(config, folder, tell=None):
+def run(config, folder, tell=None, known=None):
     """Do what is missing, and bring it together.
 
     Args:
         config: `kseg.configs.RobustTraining`.
         folder: Path of the study; models go to `models/`, training sets to `perturbed/`, images made on model 1 to
-            `attacked/`, measures to `measures/`. What is there is not done again.
+            `attacked/`, measures to `measures/`. What is there is not done again; what was made of another model or
+            with other options is refused.
         tell: called with (what is being done, share of all that is done).
+        known: what `checked` gave, if that was asked before.
 
     Returns:
         Result.
@@ -44,57 +50,87 @@ def run(config, folder, tell=None):
     Raises:
         ValueError: data or options that do not fit.
     """
-    data, rows, entries = checked(config, folder)
+    data, rows, entries = known or checked(config, folder)
     bench = robust_measures.Bench(config, data, rows)
-    steps = _Steps(tell or (lambda *_: None), config, data, len(rows.row))
-    facts = {"data": data.fingerprint(), "images": len(rows.row), "steps": config.attack_steps}
+    steps = _Steps(tell or (lambda *_: None), config, data, entries, len(rows.row))
     for name in ("measures", "attacked", "perturbed"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    files = {entry.name: folder / "measures" / f"{entry.name}.h5" for entry in entries}
-    records = {}
+    measures, records = {}, {}
     for entry in entries:
-        records |= _perturbed(entry, data, bench, folder, steps)
-        if not robust_models.is_trained(entry):
+        first = robust_models.entry_of(robust_models.ORIGINAL, entry.seed, folder)
+        records |= _perturbed(entry, first, bench, folder, steps)
+        if not is_finished(entry.folder):
             steps.begin(f"{entry.name} (compiling first)")
-            robust_models.train(entry, config, folder, [steps.epochs(entry)])
+            robust_models.train(entry, config, folder, data.sizes["train"], [steps.epochs(entry)])
         steps.end("train", entry)
-        shared = folder / "attacked" / f"seed{entry.seed}.h5"
-        if not files[entry.name].exists():
-            found = robust_measures.measure(entry, bench, shared, steps.attacks(entry))
-            measures_file.save(files[entry.name], robust_measures.FORM, found, **facts)
+        measures[entry.name] = _measured(entry, first, bench, folder, steps)
         steps.end("measure", entry)
-    measures = {name: measures_file.read(path, robust_measures.FORM, **facts) for name, path in files.items()}
+    controls = _controls(config, folder)
+    for entry, made in controls.items():
+        measures[entry.name] = robust_measures.control(bench, entry.folder, made)
     histories = {entry.name: read_history(entry.folder / "history.csv") for entry in entries}
     return Result(
-        data.name, tuple(data.classes), tuple(entries), rows.case, tuple(map(float, data.value_range)), config.budget,
-        measures, histories, records,
+        data.name, tuple(data.classes), tuple(entries), tuple(controls), rows.case,
+        data.index("test")["case"].astype(str), tuple(map(float, data.value_range)), config.budget, measures, histories,
+        records,
     )  # fmt: skip
 
 
-def _perturbed(entry, data, bench, folder, steps):
+def _perturbed(entry, first, bench, folder, steps):
     """Write the training set of a model if it has its own; gives its records {(seed, method): of `record_of`}."""
-    config, path = bench.config, robust_models.data_of(entry, folder)
+    config, path, trained = bench.config, robust_models.data_of(entry, folder), is_finished(entry.folder)
     if path is None:
         return {}
     path.parent.mkdir(parents=True, exist_ok=True)
     if entry.label == robust_models.UNION:
-        if not path.exists():
-            others = (robust_models.ONE, robust_models.TWO)
-            files = {label: robust_models.data_of(entry._replace(label=label), folder) for label in others}
+        if not (trained or path.exists()):
+            parts = {label: robust_models.entry_of(label, entry.seed, folder) for label in robust_models.METHOD_OF}
+            files = {label: robust_models.data_of(part, folder) for label, part in parts.items()}
             robust_data.unite(config.data, files, path)
         return {}
-    name = entry.label.split(" ", 1)[1]
-    if not path.exists():
-        planned, first = robust_models.planned(config, folder), (robust_models.ORIGINAL, entry.seed)
-        model = next(each.folder for each in planned if (each.label, each.seed) == first)
-        bench.take(model)
+    name = robust_models.METHOD_OF[entry.label]
+    method, file = bench.methods[name], robust_data.records_of(path)
+    settings = json.dumps(method.options, sort_keys=True)
+    facts = {"method": name, "settings": settings, "model": _digest(first), "data": bench.data.fingerprint()}
+    if not file.exists() or not (trained or path.exists()):
+        bench.take(first.folder)
         robust_data.perturb(
-            data, bench.attackers[name], bench.methods[name], model / "model.keras", path, config.batch_size,
-            steps.perturbing(entry, name),
+            bench.data, bench.attackers[name], method, first.folder / "model.keras", path, config.batch_size,
+            steps.perturbing(entry, name), facts,
         )  # fmt: skip
     steps.end(name, entry)
-    found = measures_file.read(robust_data.records_of(path), robust_data.RECORD, method=name)
-    return {(entry.seed, name): found}
+    return {(entry.seed, name): measures_file.read(file, robust_data.RECORD, **facts)}
+
+
+def _measured(entry, first, bench, folder, steps):
+    """The measures of a trained model, made unless they are there."""
+    config, path = bench.config, folder / "measures" / f"{entry.name}.h5"
+    shared = folder / "attacked" / f"seed{entry.seed}.h5"
+    facts = {
+        "data": bench.data.fingerprint(), "images": ",".join(map(str, bench.subject.numbers)),
+        "steps": config.attack_steps, "budget": config.budget, "model": _digest(entry), "first": _digest(first),
+    }  # fmt: skip
+    if not path.exists() or (entry == first and not shared.exists()):
+        found = robust_measures.measure(entry, bench, shared, steps.attacks(entry))
+        measures_file.save(path, robust_measures.FORM, found, **facts)
+    return measures_file.read(path, robust_measures.FORM, **facts)
+
+
+def _controls(config, folder):
+    """{entry: file of images}: the images made on model 1 of each seed, shown to model 1 of the next one."""
+    if config.seeds < 2:
+        return {}
+    pairs = {}
+    for seed in range(config.seeds):
+        other = robust_models.entry_of(robust_models.ORIGINAL, (seed + 1) % config.seeds, folder)
+        pairs[robust_models.Entry(robust_models.OTHER, seed, other.folder)] = folder / "attacked" / f"seed{seed}.h5"
+    return pairs
+
+
+def _digest(entry):
+    """SHA-256 of a trained model's file."""
+    path = entry.folder / "model.keras"
+    return source_entry(path, entry.folder)["sha256"]
 
 
 def checked(config, folder):
@@ -106,42 +142,39 @@ def checked(config, folder):
     if loss.head == "sigmoid":
         raise ValueError(f"--loss={config.loss} needs a sigmoid head. Expected one for a softmax, such as cce.")
     channels, _ = head_for(loss.head, len(data.classes), "softmax")
-    model = unet(data.shape, channels, filters=config.filters, depth=config.depth, bn=config.bn)
-    multiple = size_multiple(model)
-    if any(size % multiple for size in data.shape[:2]):
-        raise ValueError(f"data {data.name!r} has images of {data.shape[:2]}. Expected multiples of {multiple}.")
+    unet(data.shape, channels, filters=config.filters, depth=config.depth, bn=config.bn)
     if config.search == "exact" and len(data.classes) > robust_data.MOST:
         raise ValueError(
             f"--search=exact would look at 3^{len(data.classes)} choices. Expected at most {robust_data.MOST} classes; "
             "take --search beam."
         )
-    return data, choose_rows(data, "test", config.images), robust_models.planned(config, folder)
+    place = folder if folder.exists() else Path.cwd()
+    needed = config.seeds * (5 * data.nbytes("train") + 3 * (data.nbytes("validation") + data.nbytes("test")))
+    if (free := shutil.disk_usage(place).free) < needed:
+        raise ValueError(f"the perturbed sets need {needed >> 20} MiB, {place} has {free >> 20} free. Expected room.")
+    return data, typical_rows(data, "test", config.images), robust_models.planned(config, folder)
 
 
 class _Steps:
     """How far the study is, in passes of plain training over the training split."""
 
-    def __init__(self, tell, config, data, images):
-        self._tell, self._done = tell, {}
+    def __init__(self, tell, config, data, entries, images):
+        self._tell, self._done, self._config = tell, {}, config
         classes, share = len(data.classes), images / data.sizes["train"]
         choices = 3**classes if config.search == "exact" else 36 * classes
         self._cost = {
-            "method one": min(classes, 4) * config.steps * PASS, "method two": (classes * PASS + choices * LOOK),
-            "train": config.epochs, "measure": 2.5 * config.attack_steps * PASS * share,
+            "method one": min(classes, 4) * config.steps * PASS, "method two": classes * PASS + choices * LOOK,
+            "measure": 2.5 * config.attack_steps * PASS * share,
         }  # fmt: skip
-        self._fly = config.epochs * (1 + config.fly_steps * FLY_STEP * 3)
-        labels = (*robust_models.FOUR, *(robust_models.EXTRAS if config.extras else ()))
-        self._all = config.seeds * (
-            self._cost["method one"] + self._cost["method two"] + sum(self._train(label) for label in labels)
-            + len(labels) * self._cost["measure"]
-        )  # fmt: skip
-        self._config = config
-
-    def _train(self, label):
-        return self._fly if label == robust_models.FLY else self._cost["train"]
+        of_method = {ONE: self._cost["method one"], TWO: self._cost["method two"]}
+        self._all = sum(
+            of_method.get(entry.label, 0.0) + self._cost_of("train", entry) + self._cost["measure"] for entry in entries
+        )
 
     def _cost_of(self, part, entry):
-        return self._train(entry.label) if part == "train" else self._cost[part]
+        if part == "train":
+            return self._config.epochs * (1 + (3 * FLY_STEP * self._config.fly_steps if entry.label == FLY else 0))
+        return self._cost[part]
 
     def begin(self, what):
         self._tell(what, self._share())
@@ -155,7 +188,7 @@ class _Steps:
 
     def epochs(self, entry):
         """A Keras callback."""
-        count = robust_models.epochs_of(entry, self._config)
+        count = self._config.epochs
 
         def tell(epoch, logs):
             more = self._cost_of("train", entry) * (epoch + 1) / count
@@ -190,7 +223,7 @@ def execute(config, console):
     with folder.running():
         try:
             with Bar(console) as bar:
-                result = run(config, folder.path, bar.tell)
+                result = run(config, folder.path, bar.tell, (data, rows, entries))
         except BaseException:
             command = f"To go on: python scripts/robust_training.py --resume {shlex.quote(str(folder.path))}"
             console.print(command, highlight=False, soft_wrap=True)
@@ -213,11 +246,16 @@ def _plan(config, folder, data, rows, entries):
     return {
         "data": f"{config.data}: {sizes} images of {'x'.join(map(str, data.shape))}, {len(rows.row)} of them attacked",
         "models": f"{len(entries)} ({'; '.join(labels)}), U-Net with {config.filters} filters, {config.loss}",
-        "training": f"{config.epochs} epochs of models 1 to 3, the others as many updates; batches of "
-        f"{config.batch_size}",
+        "training": f"{config.epochs} epochs of as many updates for each, batches of {config.batch_size}",
         "attacks": f"{config.attack_steps} steps, budget {100 * config.budget:g} % of the range of values",
         "folder": folder.path,
-    }
+    } | ({"note": few} if (few := _few(rows)) else {})
+
+
+def _few(rows):
+    """A warning of too few cases for any test, or None."""
+    cases = len(set(rows.case))
+    return None if cases >= ENOUGH else f"{cases} test cases are too few to decide a claim: {ENOUGH} are needed"
 
 
 def _show(result, decided, path, console):

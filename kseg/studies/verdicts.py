@@ -30,19 +30,22 @@ def ordered(comparisons, names=None):
     return verdict, said(comparisons, names)
 
 
-def alike(comparisons, names=None):
-    """(verdict, why) of a claim that no two differ by more than `NEARLY`."""
+def alike(comparisons, names=None, nearly=NEARLY):
+    """(verdict, why) of a claim that no two differ by more than `nearly`; by intervals alone."""
     if not comparisons:
         return "not decided", NONE
     if not all(each.low == each.low for each in comparisons):
-        return "not decided", "a comparison has no number: " + said(comparisons, names)
-    inside = [max(-each.low, each.high) < NEARLY for each in comparisons]
-    outside = [min(abs(each.low), abs(each.high)) > NEARLY and each.low * each.high > 0 for each in comparisons]
+        return "not decided", "a comparison has no number: " + said(comparisons, names, False)
+    inside = [max(-each.low, each.high) < nearly for each in comparisons]
+    outside = [min(abs(each.low), abs(each.high)) > nearly and each.low * each.high > 0 for each in comparisons]
     verdict = "supported" if all(inside) else "contradicted" if any(outside) else "not supported"
     widest = max(comparisons, key=lambda each: max(-each.low, each.high))
-    return verdict, f"nearly: intervals of all differences within {NEARLY}; the widest is {widest.said(names)}"
+    return (
+        verdict,
+        f"nearly: intervals of all differences within {nearly:.3g}; the widest is {widest.said(names, False)}",
+    )
 
 
-def said(comparisons, names=None):
+def said(comparisons, names=None, tested=True):
     """Comparisons in words."""
-    return "; ".join(each.said(names) for each in comparisons)
+    return "; ".join(each.said(names, tested) for each in comparisons)

@@ -32,13 +32,14 @@ def compile_model(model, loss, *, optimizer="adam", learning_rate=1e-3, jit=Fals
     model.compile(optimizer, loss=loss, metrics=[DiceScore(from_logits=True)], jit_compile=jit)
 
 
-def fit(model, train, validation, *, epochs, folder=None, head="auto", callbacks=()):
+def fit(model, train, validation, *, epochs, steps=None, folder=None, head="auto", callbacks=()):
     """Train a compiled model and keep the best.
 
     Args:
         model: compiled, ends in logits; see `compile_model`.
         train, validation: `tf.data` batches of (images, masks).
         epochs: passes over `train`.
+        steps: batches an epoch, of a `train` that repeats; None for all that `train` has.
         folder: a Path; gets history.csv, model.keras (best by `val_dice`) and state/. None keeps nothing.
         head: last activation of the saved model: "sigmoid", "softmax", or "auto": what the loss needs, else sigmoid
             for one channel and softmax for several.
@@ -64,9 +65,13 @@ def fit(model, train, validation, *, epochs, folder=None, head="auto", callbacks
         log = [KeepHistory(folder / "history.csv")]
         keep = [KeepBest(folder / "model.keras", head), KeepState(folder / "state")]
     # What sets the learning rate comes before what is written of an epoch.
-    first = [each for each in callbacks if isinstance(each, keras.callbacks.ReduceLROnPlateau)]
+    schedules = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
+    first = [each for each in callbacks if isinstance(each, schedules)]
     callbacks = [*first, *log, StopOnNaN(), *keep, *(each for each in callbacks if each not in first)]
-    return model.fit(train, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0, shuffle=False)
+    return model.fit(
+        train, validation_data=validation, epochs=epochs, steps_per_epoch=steps, callbacks=callbacks, verbose=0,
+        shuffle=False,
+    )  # fmt: skip
 
 
 def last_activation(model):

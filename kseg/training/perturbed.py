@@ -54,8 +54,9 @@ class _Stepwise(keras.Model):
 class PerturbedModel(_Stepwise):
     """A model that changes each batch by attacks on itself before it learns from it; masks stay as they are.
 
-    Each batch is cut into as many parts as there are methods, so that every update learns from all of them. The attacks
-    see the weights of the moment, and batch normalisation in inference mode. Validation and inference change nothing.
+    Each batch is cut into as many nearly equal parts as there are methods, so that every update learns from all of
+    them. The attacks see the weights of the moment, and batch normalisation in inference mode. Validation and inference
+    change nothing.
 
     Args:
         model: a functional `keras.Model` that ends in logits, whose layers are shared.
@@ -63,7 +64,7 @@ class PerturbedModel(_Stepwise):
             Madry et al. 2018, `("none", "layered", "selective")` D4's union made on the fly.
         budget: radius of the ball in units of the images' values; by default 1 % of their range. "layered" and
             "selective" have it for each class, so that images change by up to as many budgets as there are classes.
-        steps: of attacks that take any. The step size is 2.5 budgets divided by them.
+        steps: of attacks that take any; their size is that of `step_size`.
         value_range: (lowest, highest) value of an image.
         options: {method: options of `Attacker`}, beside those of `QUICK`.
         head: "softmax", "sigmoid", or "auto": what turns the logits into probabilities; see `kseg.models.with_logits`.
@@ -89,6 +90,8 @@ class PerturbedModel(_Stepwise):
         methods = (methods,) if isinstance(methods, str) else tuple(methods)
         if not methods:
             raise ValueError("methods=() is empty. Expected names of attacks, or 'none'.")
+        if stranger := next((name for name in options or () if name not in methods), None):
+            raise ValueError(f"options={options!r} are of {stranger!r}. Expected those of: {', '.join(methods)}.")
         low, high = check_range(value_range)
         budget = 0.01 * (high - low) if budget is None else float(budget)
         _check_budget(budget)
@@ -109,7 +112,7 @@ class PerturbedModel(_Stepwise):
                 continue
             own = dict(QUICK.get(method, {}))
             if "steps" in inspect.signature(ATTACKS.get(method)).parameters:
-                own |= {"steps": given["steps"], "step_size": 2.5 * given["budget"] / max(given["steps"], 1)}
+                own |= {"steps": given["steps"], "step_size": step_size(given["budget"], given["steps"])}
             if ATTACKS.facts(method).get("unbounded"):
                 raise ValueError(
                     f"method {method!r} knows no budget, so images would change as they need. Expected an attack "
@@ -124,6 +127,8 @@ class PerturbedModel(_Stepwise):
 
     def perturb(self, images, masks):
         """Images `[B, *S, C]` as training sees them, of a compiled model; masks as `Attacker` takes them."""
+        if self.optimizer is None:
+            raise ValueError("the model has no optimizer yet, by which random starts go. Expected compile() first.")
         images, masks = tf.convert_to_tensor(images), tf.convert_to_tensor(masks)
         if masks.shape.rank == images.shape.rank:
             one = masks.shape[-1] == 1
@@ -219,6 +224,11 @@ class FreeModel(_Stepwise):
                     metric.update_state(loss, sample_weight=batch)
         self._change[:batch].assign(change)
         return self.compute_metrics(images, masks, scores, sample_weight=weights)
+
+
+def step_size(budget, steps):
+    """Of that many steps within a budget: 2.5 budgets by their number, but a tenth of one at least, one at most."""
+    return budget * min(1.0, max(0.1, 2.5 / max(steps, 1)))
 
 
 def _check_budget(budget):

@@ -102,6 +102,15 @@ class RunFolder:
         self.save(status=status, seconds=round(self._spent + time.monotonic() - self._began, 1), files=files)
 
 
+def is_finished(path):
+    """Whether the run in a folder came to its end."""
+    try:
+        record = json.loads((path / "record.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and record.get("status") == "finished"
+
+
 def check_output(config):
     """Raise FileExistsError if a run may not have its folder; nothing is made.
 

@@ -87,11 +87,16 @@ def train(config, console, callbacks=()):
         # A smaller last batch would be compiled for itself, with each of its parts and each attack on them.
         even = bool(config.perturb) and config.jit and data.sizes["train"] >= config.batch_size
         batches = load(data, "train", config.batch_size, seed=config.seed, drop_remainder=even)
+        if config.epoch_steps:
+            batches = batches.repeat()
         if config.cutout:
             batches = cutout(batches, config.cutout, seed=config.seed)
         validation = load(data, "validation", config.batch_size)
         try:
-            fit(model, batches, validation, epochs=config.epochs, folder=folder.path, head=head, callbacks=callbacks)
+            fit(
+                model, batches, validation, epochs=config.epochs, steps=config.epoch_steps, folder=folder.path,
+                head=head, callbacks=callbacks,
+            )  # fmt: skip
         finally:
             progress.close()
             history = read_history(folder / "history.csv")
@@ -135,7 +140,9 @@ def _plan(config, data, model, head, folder):
         "model": f"U-Net, {model.count_params():,} parameters, {head} head, "
         f"{'batch normalisation' if config.bn else 'no batch normalisation'}",
         "training": f"{config.loss}, {config.optimizer} at {config.learning_rate:g}, "
-        f"{config.epochs} epoch{'s' * (config.epochs > 1)}, batches of {config.batch_size}, seed {config.seed}"
+        f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
+        + (f" of {config.epoch_steps} steps" if config.epoch_steps else "")
+        + f", batches of {config.batch_size}, seed {config.seed}"
         + (f", a hidden square of {config.cutout}" if config.cutout else "")
         + (f", perturbed by {', '.join(config.perturb)}, budget {100 * config.budget:g} %" if config.perturb else "")
         + (", learning rate by plateau" if config.schedule == "plateau" else ""),

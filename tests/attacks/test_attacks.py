@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import reference_attacks as ref
 
-from kseg.attacks import ATTACKS, Attacker, attack
+from kseg.attacks import ATTACKS, OBJECTIVES, Attacker, attack, problem
 from kseg.attacks.gradient import checkpoints
 from kseg.models import with_probabilities
 
@@ -115,6 +115,21 @@ def test_compiled_and_not_agree(ran, name):
 def test_one_compiled_step_flips_no_sign(ran):
     (found, _), (compiled, _) = ran("fgsm"), ran("fgsm", jit=True)
     np.testing.assert_allclose(compiled.images, found.images, atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", OBJECTIVES.names())
+def test_measures_made_in_one_program_are_the_same(model, loss, monkeypatch):
+    options = {"loss": loss, "budget": 0.05, "steps": 1, "ignore_class": 255, "jit": False}
+    masks, found = np.where(MASKS == 2, 255, MASKS), []
+    for size in (10**9, 1):
+        monkeypatch.setattr(problem, "FUSED", size)
+        attacker = Attacker(model, "pgd", **options)
+        found.append(attacker(IMAGES, masks))
+        library = attacker._program.graph.as_graph_def().library.function
+        assert any(function.attr["_XlaMustCompile"].b for function in library) == (size == 1)
+    np.testing.assert_allclose(found[1].images, found[0].images, atol=1e-7)
+    np.testing.assert_allclose(found[1].loss_after, found[0].loss_after, rtol=1e-5)
+    np.testing.assert_array_equal(found[1].agreement_after, found[0].agreement_after)
 
 
 @pytest.mark.parametrize("name", QUICK)
