@@ -124,12 +124,20 @@ def _overview(result):
     lines = []
     for score, words in (("accuracy", "Pixel accuracy"), ("foreground_dice", "Dice of the foreground")):
         head = ["model", *(each.replace("\n", " ") for each in SHORT.values())]
-        rows = [[label, *(_cell(result.mean(label, c, score)) for c in SHORT)] for label in result.labels]
+        rows = [
+            [_counted(result, label), *(_cell(result.mean(label, c, score)) for c in SHORT)] for label in result.labels
+        ]
         if result.controls:
             known = {c: _cell(result.mean(OTHER, c, score)) for c in (CLEAN, *TRANSFERRED)}
             rows.append([OTHER, *(known.get(c, "") for c in SHORT)])
         lines += [f"{words}, mean over seeds and cases (95 %):", "", *table(head, rows)]
     return lines
+
+
+def _counted(result, label):
+    """A kind of models, and that there is one of it where there are more of others."""
+    most = max(len(result.models(other)) for other in result.labels)
+    return f"{label} (one model)" if len(result.models(label)) == 1 < most else label
 
 
 def _cell(values):
@@ -148,7 +156,7 @@ def _tables(result):
             loss, accuracy = (result.mean(label, condition, score)[0] for score in ("loss", "accuracy"))
             theirs = DOCUMENT.get(label)
             theirs = [f"{value:.4f}" for value in theirs[number - 1]] if theirs else ["", ""]
-            rows.append([label, f"{loss:.4f}", f"{accuracy:.4f}", *theirs])
+            rows.append([_counted(result, label), f"{loss:.4f}", f"{accuracy:.4f}", *theirs])
         name = SHORT.get(condition, "all test images").replace("\n", " ")
         head = ["model", "loss", "accuracy", "document: loss", "document: accuracy"]
         lines += [f"Table {number}, {name}:", "", *table(head, rows)]

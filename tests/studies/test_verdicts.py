@@ -94,7 +94,7 @@ def test_verdict_on_being_alike(comparisons, verdict):
 def test_being_alike_is_told_by_the_widest_interval():
     low = made(-0.09, 0.0, first="lowest")
     _, why = alike([INSIDE, low, made(0.0, 0.03, first="highest")], {"dice": "Dice score"})
-    assert why.endswith("the widest is " + low.said({"dice": "Dice score"}))
+    assert why.endswith("the widest is " + low.said({"dice": "Dice score"}, False))
     assert str(NEARLY) in why
     assert "highest - other, dice" in alike([INSIDE, made(0.0, 0.03, first="highest")])[1]
     assert "no number: one - other, dice: +nan" in alike([INSIDE, NOTHING])[1].replace(INSIDE.said() + "; ", "")
