@@ -25,6 +25,7 @@ setup(
         "h5py>=3.11",
         "nibabel>=5.2",
         "numpy>=1.26",
+        "pydicom>=3.0",
         "scipy>=1.15",
         "matplotlib>=3.8",
         "rich>=13.7",

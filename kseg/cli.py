@@ -25,6 +25,7 @@ COMMANDS = {
     "robust_training": (configs.RobustTraining, "kseg.studies.robust_training", "execute"),
     "worked_examples": (configs.WorkedExamples, "kseg.studies.worked_examples", "execute"),
     "losses": (configs.Losses, "kseg.studies.loss_cards", "execute"),
+    "prepare_chest_xray": (configs.PrepareChestXray, "kseg.data.chest_xray", "execute"),
     "prepare_hippocampus": (configs.PrepareHippocampus, "kseg.data.hippocampus", "execute"),
     "prepare_histology": (configs.PrepareHistology, "kseg.data.histology", "execute"),
     "prepare_kandinsky": (configs.PrepareKandinsky, "kseg.data.figures", "execute"),

@@ -9,6 +9,38 @@ from kseg.configs.command import Command, check, check_number
 
 
 @dataclass(frozen=True)
+class PrepareChestXray(Command):
+    """Turn chest X-rays with lung masks, the NLM's sets of Montgomery and Shenzhen, into one HDF5 file of images."""
+
+    source: Path
+    """folder with MontgomerySet, ShenzhenSet or both, or one of these; images are PNG or DICOM (.dcm)"""
+    out: Path
+    """HDF5 file to write"""
+    size: int = 256
+    """side of the square images in pixels, at least 16"""
+    keep_aspect: bool = False
+    """pad with zeros to a square; otherwise each side is resized by itself"""
+    classes: Literal["binary", "three"] = "binary"
+    """lungs against background, or left and right lung apart (Montgomery only)"""
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """shares of train, validation and test, dealt by patient, of each set and diagnosis"""
+    seed: int = 0
+    """of the split"""
+    card: Path | None = None
+    """data card whose numbers to write anew"""
+    overwrite: bool = False
+    """replace an existing file"""
+
+    program = "prepare_chest_xray"
+    positional = ("source", "out")
+
+    def __post_init__(self):
+        check_number(self, "size", low=16)
+        check_number(self, "seed", low=0)
+        _check_shares(self.split)
+
+
+@dataclass(frozen=True)
 class PrepareHippocampus(Command):
     """Turn the hippocampus volumes of the Medical Segmentation Decathlon into one HDF5 file of slices."""
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 
 import nibabel
@@ -13,7 +12,7 @@ from rich.progress import track
 from kseg.data import card
 from kseg.data.hdf5 import DataFile
 from kseg.data.nifti import read_volume
-from kseg.data.recipe import centred_box, pad, scale, source_entry, split_groups
+from kseg.data.recipe import centred_box, check_space, pad, scale, source_entry, split_groups
 from kseg.data.writer import Writer
 
 CLASSES = {"binary": ["background", "hippocampus"], "all": ["background", "anterior", "posterior"]}
@@ -167,9 +166,7 @@ def _check_space(out, pairs, padded):
     """Raise ValueError when the disk cannot hold the file: HDF5 does not survive a full disk."""
     slices = sum(nibabel.load(image).shape[2] for image, _ in pairs.values())
     needed = slices * (padded[0] * padded[1] * 5 + 100) + 2**20
-    free = shutil.disk_usage(out.parent).free if out.parent.is_dir() else needed
-    if free < needed:
-        raise ValueError(f"{out} needs {needed >> 20} MiB, its disk has {free >> 20} MiB free. Expected room for it.")
+    check_space(out, needed)
 
 
 def _common_size(pairs, multiple):

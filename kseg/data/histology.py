@@ -1,7 +1,6 @@
 """Histology as crops in one HDF5 file: tiles of CoNSeP, or arrays as PanNuke has them (S4.9)."""
 
 import shlex
-import shutil
 
 from rich import box
 from rich.progress import track
@@ -12,7 +11,7 @@ from kseg.data.arrays import Arrays
 from kseg.data.consep import Tiles
 from kseg.data.hdf5 import DataFile
 from kseg.data.images import Grid
-from kseg.data.recipe import source_entry
+from kseg.data.recipe import check_space, source_entry
 from kseg.data.writer import Writer
 
 
@@ -55,7 +54,7 @@ def prepare(config, progress=lambda cases, total: cases):
         raise FileExistsError(f"{config.out} exists. Expected a new file; choose another name or --overwrite.")
     source = open_source(config)
     grid = Grid(source.size, config.crop, config.downsample)
-    _check_space(config.out, source.count * grid.rows, config.crop)
+    check_space(config.out, source.count * grid.rows * (config.crop**2 * 6 + 100) + 2**20)
     attributes = {
         "name": source.name, "classes": source.classes, "value_range": (0.0, 1.0), "scale": 1 / 255,
         "command": config.command(), "sources": [source_entry(path, config.source) for path in source.files],
@@ -96,11 +95,3 @@ def execute(config, console):
     for line in (f"{config.out}: images of {shape}, classes {', '.join(data.classes)}", *remarks,
                  f"Next: python scripts/robust_training.py --data {shlex.quote(str(config.out))}"):  # fmt: skip
         console.print(line, highlight=False, soft_wrap=True)
-
-
-def _check_space(out, rows, crop):
-    """Raise ValueError when the disk cannot hold the file: HDF5 does not survive a full disk."""
-    needed = rows * (crop**2 * 6 + 100) + 2**20
-    free = shutil.disk_usage(out.parent).free if out.parent.is_dir() else needed
-    if free < needed:
-        raise ValueError(f"{out} needs {needed >> 20} MiB, its disk has {free >> 20} MiB free. Expected room for it.")

@@ -1,13 +1,16 @@
-"""Image files, and the crops that are cut from images."""
+"""Image files, the crops that are cut from images, and images of another size."""
 
 import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image  # comes with matplotlib
+from scipy.sparse import csr_array
 
 COLOUR = ("RGB",)
-GRAY = ("L", "P", "I", "I;16", "I;16B")
+GRAY = ("1", "L", "P", "I", "I;16", "I;16B")
+MIXED = ("RGB", "RGBA", "LA", *GRAY)
+LARGEST = 10**8  # pixels of an image whose size is not known beforehand
 
 
 def read_image(path, size):
@@ -28,23 +31,67 @@ def read_labels(path, size):
     return _read(Path(path), size, GRAY, "an image of one channel of whole numbers")
 
 
-def _read(path, size, modes, kind):
+def read_gray(path):
+    """The pixels of an image file as gray, uint8 or uint16 `[H, W]`; colours become their luma (ITU-R BT.601).
+
+    Looks at the size before anything is decoded, as `read_image` does, and takes at most `LARGEST` pixels.
+    """
+    pixels = _read(Path(path), None, MIXED, "a gray or colour image", gray=True)
+    if pixels.dtype.itemsize > 2 and not 0 <= pixels.min() <= pixels.max() < 2**16:
+        raise ValueError(f"{path} has values up to {pixels.max()}. Expected 8 or 16 bits a pixel; convert it.")
+    return pixels.astype(np.uint8 if pixels.dtype == np.uint8 else np.uint16)
+
+
+def resize(image, size):
+    """An image `[H, W]` of another size (h, w), float64; pixels are squares that fill the image in both.
+
+    An axis that gets shorter takes the mean over the area of each new pixel, one that gets longer is interpolated
+    linearly between the old pixels' centres.
+
+    Example:
+        >>> resize(np.array([[0, 2, 4, 6, 8, 10]]), (1, 3)).tolist()
+        [[1.0, 5.0, 9.0]]
+    """
+    rows, columns = (_weights(*sides) for sides in zip(image.shape, size, strict=True))
+    return (columns @ (rows @ np.asarray(image, np.float64)).T).T
+
+
+def resize_labels(labels, size):
+    """Labels `[H, W]` of another size (h, w): those of the old pixel in which the centre of the new one lies."""
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for old, new in zip(labels.shape, size, strict=True))
+    return labels[np.ix_(rows, columns)]
+
+
+def _weights(old, new):
+    """What each of `new` pixels takes of each of `old` ones, `[new, old]`; rows sum to 1."""
+    pixels, centre = np.arange(old), (np.arange(new)[:, None] + 0.5) * old / new
+    if new > old:
+        return csr_array(np.maximum(1 - np.abs(np.clip(centre - 0.5, 0, old - 1) - pixels), 0))
+    half = old / new / 2
+    overlap = np.minimum(centre + half, pixels + 1) - np.maximum(centre - half, pixels)
+    return csr_array(np.maximum(overlap, 0) * new / old)
+
+
+def _read(path, size, modes, kind, gray=False):
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. Expected {kind}; get it again.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what is too large is refused below
+            warnings.simplefilter("ignore")  # of files too large, which are refused below, and of palettes
             with Image.open(path) as image:
                 mode, (width, height) = image.mode, image.size
-                fits = mode in modes and (height, width) == tuple(size)
-                pixels = np.asarray(image) if fits else None
+                known = height * width <= LARGEST if size is None else (height, width) == tuple(size)
+                pixels = None
+                if mode in modes and known:
+                    pixels = np.asarray(image.convert("L") if gray and not mode.startswith("I") else image)
     except Exception as error:  # Pillow raises many kinds for a file that is not what its name says
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} cannot be read ({reason:.120}). Expected {kind}; get it again.") from None
     if mode not in modes:
         raise ValueError(f"{path} has pixels of kind {mode}. Expected {kind}; convert it.")
-    if not fits:
-        raise ValueError(f"{path} has {height} x {width} pixels. Expected {size[0]} x {size[1]}; get it again.")
+    if not known:
+        expected = f"at most {LARGEST} in all" if size is None else f"{size[0]} x {size[1]}"
+        raise ValueError(f"{path} has {height} x {width} pixels. Expected {expected}; get it again.")
     return pixels
 
 

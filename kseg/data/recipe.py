@@ -1,7 +1,9 @@
 """Steps that preparing any data set takes: scale, pad, split by group, list the sources."""
 
 import hashlib
+import itertools
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +56,7 @@ def split_groups(groups, ratios, seed):
         {group: split}; the shares hold to within one group, and a split with a share gets at least one group
         as long as there are enough.
     """
-    if len(ratios) != 3 or min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
-        raise ValueError(f"split {tuple(ratios)} does not fit. Expected three shares at least 0 that sum to 1.")
+    _check_ratios(ratios)
     order = sorted(groups)
     np.random.default_rng(seed).shuffle(order)
     total, dealt, result = sum(groups.values()), dict.fromkeys(SPLITS, 0), {}
@@ -92,6 +93,61 @@ def split_alike(amounts, ratios, seed, deals=500):
             return np.nanmax([np.abs(part / max(part.sum(), 1e-30) - whole) / whole for part in parts])
 
     return min((split_groups(groups, ratios, int(each)) for each in seeds), key=apart)
+
+
+def split_strata(strata, ratios, seed):
+    """Assign single cases to splits so that each stratum, such as a diagnosis, is as common in all of them.
+
+    Args:
+        strata: {case: stratum}, of at most ten strata or so.
+        ratios: three shares that sum to 1.
+        seed: of the order in which the cases of a stratum are dealt.
+
+    Returns:
+        {case: split}; in each stratum a split has its share of the cases rounded up or down, such that its share of
+        all cases is met as nearly as that allows.
+
+    Example:
+        >>> cases = {f"case{i}": i % 2 for i in range(20)}
+        >>> split = split_strata(cases, (0.8, 0.1, 0.1), seed=0)
+        >>> sorted(cases[case] for case in split if split[case] == "test")
+        [0, 1]
+    """
+    _check_ratios(ratios)
+    members = {}
+    for case in sorted(strata):
+        members.setdefault(strata[case], []).append(case)
+    members = [members[stratum] for stratum in sorted(members)]
+    wanted = np.outer([len(cases) for cases in members], ratios)
+    down = np.floor(wanted + 1e-9)  # 0.29 * 100 is 28.999...
+    ups = []  # of each stratum the ways to round enough of its numbers up
+    for cases, shares, numbers in zip(members, wanted, down, strict=True):
+        apart = [i for i in range(3) if shares[i] - numbers[i] > 1e-9]
+        ways = itertools.combinations(apart, int(len(cases) - numbers.sum()))
+        ups.append([np.isin(range(3), way) for way in ways])
+
+    def off(up):
+        counts = down + up
+        return np.square((counts - wanted).sum(axis=0)).sum().round(9), np.square(counts - wanted).sum().round(9)
+
+    counts = down + min(map(np.array, itertools.product(*ups)), key=off)
+    rng, result = np.random.default_rng(seed), {}
+    for cases, numbers in zip(members, counts.astype(int), strict=True):
+        rng.shuffle(cases)
+        result.update(zip(cases, np.repeat(SPLITS, numbers).tolist(), strict=True))
+    return result
+
+
+def _check_ratios(ratios):
+    if len(ratios) != 3 or min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
+        raise ValueError(f"split {tuple(ratios)} does not fit. Expected three shares at least 0 that sum to 1.")
+
+
+def check_space(out, needed):
+    """Raise ValueError when the disk cannot hold `needed` bytes more: HDF5 does not survive a full disk."""
+    free = shutil.disk_usage(out.parent).free if out.parent.is_dir() else needed
+    if free < needed:
+        raise ValueError(f"{out} needs {needed >> 20} MiB, its disk has {free >> 20} MiB free. Expected room for it.")
 
 
 def source_entry(path, root):

@@ -1,8 +1,12 @@
 """Studies that go on where they were broken off."""
 
 import json
+import shlex
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+from kseg.training.record import RunFolder, environment
 
 
 def begun(config):
@@ -26,6 +30,34 @@ def begun(config):
         raise ValueError(
             f"--resume {path} was begun with options that do not fit ({error}). Expected a study of this version."
         ) from None
+
+
+def folder_of(config, record, data, kept):
+    """The run folder of a study, new or gone on with.
+
+    Args:
+        config, record: of `begun`.
+        data: the open data set, whose fingerprint goes into the record.
+        kept: names of what the study writes, all that overwriting may remove.
+
+    Raises:
+        ValueError: the data changed since the study was begun.
+    """
+    facts = {"data": data.fingerprint(), "devices": environment(), "files": kept}
+    if record and record.get("data") != facts["data"]:
+        raise ValueError(f"data {config.data!r} changed since {config.output} was begun. Expected them as they were.")
+    return RunFolder.reopen(config.output, record) if record else RunFolder(config, **facts)
+
+
+@contextmanager
+def telling_how_to_go_on(folder, config, console):
+    """Print the command that goes on with a study if the block breaks off."""
+    try:
+        yield
+    except BaseException:
+        command = f"To go on: python scripts/{config.program}.py --resume {shlex.quote(str(folder.path))}"
+        console.print(command, highlight=False, soft_wrap=True)
+        raise
 
 
 def _record(path, program):

@@ -1,6 +1,5 @@
 """D0's study: train models with four losses, attack the pixels of highest gradient, decide what the document says."""
 
-import shlex
 from pathlib import Path
 
 import keras
@@ -15,11 +14,11 @@ from kseg.inference import check_fit, load_model
 from kseg.models import unet
 from kseg.studies import measures_file, pixel_measures, pixel_models, pixel_page, pixel_text
 from kseg.studies.bar import Bar
-from kseg.studies.begun import begun
+from kseg.studies.begun import begun, folder_of, telling_how_to_go_on
 from kseg.studies.pixel_claims import claims
 from kseg.studies.pixel_data import choose_rows
 from kseg.studies.pixel_table import Result
-from kseg.training.record import RunFolder, check_output, environment, is_finished
+from kseg.training.record import check_output, is_finished
 
 KEPT = ["claims.json", "curves.csv", "error.txt", "figures", "measures", "models", "models.csv", "record.json",
         "salient", "summary.md"]  # fmt: skip
@@ -115,19 +114,11 @@ def execute(config, console):
         check_output(config)
     data, rows, entries = checked(config, config.output or Path("runs"))
     data.verify()
-    facts = {"data": data.fingerprint(), "devices": environment(), "files": KEPT}
-    if record and record.get("data") != facts["data"]:
-        raise ValueError(f"data {config.data!r} changed since {config.output} was begun. Expected them as they were.")
-    folder = RunFolder.reopen(config.output, record) if record else RunFolder(config, **facts)
+    folder = folder_of(config, record, data, KEPT)
     console.print(report.fields_table(_plan(config, folder, data, rows, entries)))
     with folder.running():
-        try:
-            with Bar(console) as bar:
-                result = run(config, folder.path, bar.tell)
-        except BaseException:
-            command = f"To go on: python scripts/pixel_robustness.py --resume {shlex.quote(str(folder.path))}"
-            console.print(command, highlight=False, soft_wrap=True)
-            raise
+        with telling_how_to_go_on(folder, config, console), Bar(console) as bar:
+            result = run(config, folder.path, bar.tell)
         decided = claims(result)
         write_json(folder / "claims.json", decided)
         write_csv(folder / "models.csv", pixel_page.model_rows(result))

@@ -1,7 +1,6 @@
 """D4's study: perturb training images, train on them, attack what came of it, decide what the document says."""
 
 import json
-import shlex
 import shutil
 from pathlib import Path
 
@@ -17,12 +16,12 @@ from kseg.models import head_for, unet
 from kseg.stats import ENOUGH
 from kseg.studies import measures_file, robust_data, robust_measures, robust_models, robust_page, robust_text
 from kseg.studies.bar import Bar
-from kseg.studies.begun import begun
+from kseg.studies.begun import begun, folder_of, telling_how_to_go_on
 from kseg.studies.pixel_data import typical_rows
 from kseg.studies.robust_claims import claims
 from kseg.studies.robust_progress import Progress
 from kseg.studies.robust_table import Result
-from kseg.training.record import RunFolder, check_output, environment, is_finished
+from kseg.training.record import check_output, is_finished
 from kseg.training.run import read_history
 
 KEPT = ["attacked", "cases.csv", "claims.json", "error.txt", "figures", "measures", "models", "perturbed",
@@ -160,19 +159,11 @@ def execute(config, console):
         check_output(config)
     data, rows, entries = checked(config, config.output or Path("runs"))
     data.verify()
-    facts = {"data": data.fingerprint(), "devices": environment(), "files": KEPT}
-    if record and record.get("data") != facts["data"]:
-        raise ValueError(f"data {config.data!r} changed since {config.output} was begun. Expected them as they were.")
-    folder = RunFolder.reopen(config.output, record) if record else RunFolder(config, **facts)
+    folder = folder_of(config, record, data, KEPT)
     console.print(report.fields_table(_plan(config, folder, data, rows, entries)))
     with folder.running():
-        try:
-            with Bar(console) as bar:
-                result = run(config, folder.path, bar.tell, (data, rows, entries))
-        except BaseException:
-            command = f"To go on: python scripts/robust_training.py --resume {shlex.quote(str(folder.path))}"
-            console.print(command, highlight=False, soft_wrap=True)
-            raise
+        with telling_how_to_go_on(folder, config, console), Bar(console) as bar:
+            result = run(config, folder.path, bar.tell, (data, rows, entries))
         decided = claims(result)
         write_json(folder / "claims.json", decided)
         write_csv(folder / "scores.csv", robust_page.score_rows(result))

@@ -122,15 +122,12 @@ def test_pixels_are_means_and_labels_the_most_frequent(consep, tiles, tmp_path, 
         np.testing.assert_allclose(data.index("test")["spacing"][0], 0.00025 * factor, rtol=1e-6)
 
 
-def test_tiles_are_never_parted_and_seeds_differ(consep, tmp_path):
-    found = set()
+def test_tiles_are_never_parted(consep, tmp_path):
     for seed in (0, 3):
         cases = prepare(consep, tmp_path / f"{seed}.h5", "--crop", 50, "--downsample", 20, "--seed", seed, *HALF)
         splits = {case: split for case, (*_, split) in cases.items()}
         assert splits.pop("test_03") == "test"
         assert set(splits.values()) == {"train", "validation"}
-        found.add(tuple(splits.items()))
-    assert len(found) == 2
 
 
 def test_without_validation_all_tiles_of_train_are_trained_on(consep, tmp_path):

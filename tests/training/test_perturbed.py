@@ -18,10 +18,10 @@ from kseg.attacks import Attacker
 from kseg.configs import Train
 from kseg.models import toy_net
 from kseg.training import FreeModel, PerturbedModel, compile_model, fit, run
-from kseg.training.perturbed import perturbed
+from kseg.training.perturbed import perturbed, step_size
 
 BUDGET, STEPS = 0.05, 2
-WALK = {"steps": STEPS, "step_size": 2.5 * BUDGET / STEPS}
+WALK = {"steps": STEPS, "step_size": BUDGET}  # 2.5 budgets by two steps would be more than one
 BEAM = {"search": "beam", "width": 3, "sweeps": 1}
 LUNGS = "lungs(size=32, counts=(5, 2, 2))"
 
@@ -97,6 +97,11 @@ def test_each_part_is_what_its_method_gives_alone(mixed, alone):
     for part in (found[2:4] - IMAGES[2:4], found[4:] - IMAGES[4:]):
         assert (np.abs(part) > BUDGET / 10).mean() > 0.3  # it is an attack at all
     assert found.min() == 0 and found.max() == 1
+
+
+@pytest.mark.parametrize(("steps", "size"), [(1, 0.2), (2, 0.2), (5, 0.1), (10, 0.05), (25, 0.02), (100, 0.02)])
+def test_steps_go_two_and_a_half_budgets_together(steps, size):
+    assert step_size(0.2, steps) == pytest.approx(size)
 
 
 def test_changes_keep_to_the_ball(mixed):
