@@ -7,6 +7,7 @@ from kseg.data.source import open_data
 from kseg.data.writer import save
 
 NOT_OF_THE_SET = ("out", "overwrite")
+EXACT = 5  # classes of which all choices of method two are looked at in minutes
 
 
 def open_figures(config):
@@ -38,6 +39,7 @@ def execute(config, console):
         figures = prepare(config)
     rows = ", ".join(f"{rows} {split}" for split, rows in figures.sizes.items())
     shape, classes = " x ".join(map(str, figures.shape)), ", ".join(figures.classes)
+    search = " --search beam" if len(figures.classes) > EXACT else ""
     for line in (f"{config.out}: {rows} images of {shape}, classes {classes}",
-                 f"Next: python scripts/robust_training.py --data {shlex.quote(str(config.out))}"):  # fmt: skip
+                 f"Next: python scripts/robust_training.py --data {shlex.quote(str(config.out))}{search}"):  # fmt: skip
         console.print(line, highlight=False, soft_wrap=True)

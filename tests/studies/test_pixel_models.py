@@ -12,7 +12,8 @@ from kseg import models
 from kseg.configs import PixelRobustness
 from kseg.data import DataFile, open_data
 from kseg.studies import pixel_models
-from kseg.studies.pixel_models import CUTOUT, SALIENT, given, is_trained, planned
+from kseg.studies.pixel_models import CUTOUT, SALIENT, given, planned
+from kseg.training.record import is_finished
 
 
 @pytest.fixture
@@ -73,11 +74,11 @@ def test_the_salient_model_sees_a_fifth_of_the_pixels_of_its_teacher(trained, tm
 
 def test_a_model_counts_as_trained_when_its_run_came_to_an_end(tmp_path):
     entry = planned(PixelRobustness(), tmp_path)[0]
-    assert not is_trained(entry)
+    assert not is_finished(entry.folder)
     entry.folder.mkdir(parents=True)
     for status, expected in (("running", False), ("interrupted", False), ("finished", True)):
         (entry.folder / "record.json").write_text(json.dumps({"status": status}))
-        assert is_trained(entry) is expected
+        assert is_finished(entry.folder) is expected
 
 
 @pytest.mark.parametrize("label", ["bce", "dice", "bce+dice", "bce+dice+focal", CUTOUT, SALIENT])
