@@ -14,9 +14,9 @@ from rich.table import Table
 
 from kseg.data import card
 from kseg.data.dicom import read_dicom
-from kseg.data.hdf5 import SPLITS, DataFile
+from kseg.data.hdf5 import DataFile
 from kseg.data.images import read_gray, read_labels, resize, resize_labels
-from kseg.data.recipe import centred_box, check_space, pad, source_entry, split_strata
+from kseg.data.recipe import centred_box, check_dealt, check_space, pad, source_entry, split_strata
 from kseg.data.writer import Writer
 
 CLASSES = {"binary": ["background", "lungs"], "three": ["background", "left lung", "right lung"]}
@@ -57,12 +57,7 @@ def prepare(config, progress=iter):
     root = Path(config.source)
     xrays, dropped, remarks = list_xrays(root, config.classes)
     split = split_strata({xray.case: (xray.set, xray.diagnosis) for xray in xrays}, config.split, config.seed)
-    for name, share in zip(SPLITS, config.split, strict=True):
-        if share > 0 and name not in split.values():
-            raise ValueError(
-                f"split {name!r} is empty: {len(xrays)} X-rays are too few for shares {tuple(config.split)}. Expected "
-                "at least one per split; add X-rays or set its share to 0."
-            )
+    check_dealt(split, config.split, "X-rays")
     if config.out.exists() and not config.overwrite:  # say so before reading hundreds of files
         raise FileExistsError(f"{config.out} exists. Expected a new file; choose another name or --overwrite.")
     check_space(config.out, len(xrays) * (config.size**2 * 2 + 100) + 2**20)

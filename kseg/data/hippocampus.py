@@ -12,7 +12,7 @@ from rich.progress import track
 from kseg.data import card
 from kseg.data.hdf5 import DataFile
 from kseg.data.nifti import read_volume
-from kseg.data.recipe import centred_box, check_space, pad, scale, source_entry, split_groups
+from kseg.data.recipe import centred_box, check_dealt, check_space, pad, scale, source_entry, split_groups
 from kseg.data.writer import Writer
 
 CLASSES = {"binary": ["background", "hippocampus"], "all": ["background", "anterior", "posterior"]}
@@ -42,12 +42,7 @@ def prepare(config, progress=iter):
     for case in pairs:
         heads[head_of(case)] = heads.get(head_of(case), 0) + 1
     split = split_groups(heads, config.split, config.seed)
-    for name, share in zip(("train", "validation", "test"), config.split, strict=True):
-        if share > 0 and name not in split.values():
-            raise ValueError(
-                f"split {name!r} is empty: {len(heads)} heads are too few for shares {tuple(config.split)}. "
-                "Expected at least one head per split; add cases or set its share to 0."
-            )
+    check_dealt(split, config.split, "heads")
     if config.out.exists() and not config.overwrite:  # say so before reading hundreds of files
         raise FileExistsError(f"{config.out} exists. Expected a new file; choose another name or --overwrite.")
     padded = _common_size(pairs, config.multiple)

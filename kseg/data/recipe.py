@@ -143,6 +143,22 @@ def _check_ratios(ratios):
         raise ValueError(f"split {tuple(ratios)} does not fit. Expected three shares at least 0 that sum to 1.")
 
 
+def check_dealt(split, ratios, what):
+    """Raise ValueError if a split with a share got nothing.
+
+    Args:
+        split: {group: split}.
+        ratios: the shares.
+        what: the groups in words, such as "heads".
+    """
+    for name, share in zip(SPLITS, ratios, strict=True):
+        if share > 0 and name not in split.values():
+            raise ValueError(
+                f"split {name!r} is empty: {len(split)} {what} are too few for shares {tuple(ratios)}. Expected at "
+                f"least one of these {what} per split; add cases or set its share to 0."
+            )
+
+
 def check_space(out, needed):
     """Raise ValueError when the disk cannot hold `needed` bytes more: HDF5 does not survive a full disk."""
     free = shutil.disk_usage(out.parent).free if out.parent.is_dir() else needed

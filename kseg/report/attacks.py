@@ -2,13 +2,13 @@
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_rgb
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter, NullLocator
 
-from kseg.report.figures import CLASS_COLOURS
+from kseg.report.figures import class_palette, show_image
 
 # Okabe and Ito's colours for colour-blind readers; the markers tell the attacks apart in grey print.
 ATTACK_STYLE = {
@@ -146,12 +146,12 @@ def plot_attacked(example, classes, title=""):
     cell = 1.33 * height / width + 0.22
     figure = Figure(figsize=(9, 0.9 + cell * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), len(COLUMNS), squeeze=False)
-    palette = np.array([(0, 0, 0), *(to_rgb(CLASS_COLOURS[i % 7]) for i in range(len(classes) - 1))])
+    palette = class_palette(classes)
     for axis, name in zip(axes[0], COLUMNS, strict=True):
         axis.set_title(name, fontsize=9)
     for row, found in zip(axes, rows, strict=True):
         for axis, image in ((row[0], example["image"]), (row[1], found["image"])):
-            _picture(axis, image, low, high)
+            show_image(axis, image, low, high)
         _change(figure, row[2], found["image"].astype(np.float64) - example["image"], high - low)
         for axis, ids in ((row[3], example["mask"]), (row[4], example["predicted"]), (row[5], found["predicted"])):
             axis.imshow(palette[ids], interpolation="nearest")
@@ -165,13 +165,6 @@ def plot_attacked(example, classes, title=""):
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), fontsize=8.5)
     figure.suptitle(title, fontsize=11)
     return figure
-
-
-def _picture(axis, image, low, high):
-    if image.shape[-1] == 3:
-        axis.imshow(np.clip((image - low) / (high - low), 0, 1), interpolation="nearest")
-    else:
-        axis.imshow(image[..., 0], cmap="gray", vmin=low, vmax=high, interpolation="nearest")
 
 
 def _change(figure, axis, change, width):

@@ -11,6 +11,19 @@ from kseg.files import atomic
 CLASS_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#0072b2")
 
 
+def class_palette(classes):
+    """Colours `[K, 3]` of class ids: the background black, the others those of `CLASS_COLOURS`."""
+    return np.array([(0, 0, 0), *(to_rgb(CLASS_COLOURS[i % 7]) for i in range(len(classes) - 1))])
+
+
+def show_image(axis, image, low, high):
+    """An image `[H, W, C]` of values from `low` to `high`: in colours if it has three channels, else the first."""
+    if image.shape[-1] == 3:
+        axis.imshow(np.clip((image - low) / (high - low), 0, 1), interpolation="nearest")
+    else:
+        axis.imshow(image[..., 0], cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+
+
 def save_figure(figure, path, dpi=100):
     """Write a figure atomically, cut to its contents."""
     with atomic(path) as part:
@@ -56,7 +69,7 @@ def plot_examples(images, masks, predicted, classes, names):
     count, height, width = masks.shape
     figure = Figure(figsize=(8.8, 0.5 + 2.0 * count * height / width + 0.4), layout="constrained")
     axes = figure.subplots(count, 4, squeeze=False)
-    palette = np.array([(0, 0, 0), *(to_rgb(CLASS_COLOURS[i % 7]) for i in range(len(classes) - 1))])
+    palette = class_palette(classes)
     for row, image, true, guess, name in zip(axes, images, masks, predicted, names, strict=True):
         gray = image.shape[-1] == 1
         row[0].imshow(image[..., 0] if gray else np.clip(image, 0, 1), cmap="gray" if gray else None)

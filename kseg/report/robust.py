@@ -1,12 +1,11 @@
 """Figures of robust training: validation losses, scores under attack, predictions, calibration."""
 
 import numpy as np
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from kseg.report.figures import CLASS_COLOURS
+from kseg.report.figures import class_palette, show_image
 
 # Okabe and Ito's colours; the markers tell models and conditions apart in grey print.
 MODEL_STYLE = (
@@ -104,14 +103,11 @@ def plot_models_attacked(example, classes, title=""):
     cell = 8.4 / (2 + len(conditions)) * height / width + 0.18
     figure = Figure(figsize=(9, 0.9 + cell * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), 2 + len(conditions), squeeze=False)
-    palette = np.array([(0, 0, 0), *(to_rgb(CLASS_COLOURS[i % 7]) for i in range(len(classes) - 1))])
-    low, high = example["value_range"]
-    shown = np.clip((example["image"] - low) / (high - low), 0, 1)
-    gray = {} if shown.shape[-1] == 3 else {"cmap": "gray", "vmin": 0, "vmax": 1}
+    palette = class_palette(classes)
     for axis, name in zip(axes[0], ("image", "true mask", *conditions), strict=True):
         axis.set_title(name, fontsize=8)
     for row, (label, found) in zip(axes, rows.items(), strict=True):
-        row[0].imshow(shown[..., 0] if gray else shown, interpolation="nearest", **gray)
+        show_image(row[0], example["image"], *example["value_range"])
         row[1].imshow(palette[example["mask"]], interpolation="nearest")
         for axis, (condition, ids) in zip(row[2:], found.items(), strict=True):
             axis.imshow(palette[ids], interpolation="nearest")

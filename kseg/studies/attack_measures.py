@@ -34,7 +34,7 @@ class Subject:
     Args:
         model: gives probabilities; see `kseg.inference.check_fit`.
         data: an open data set.
-        rows: of `pixel_data.choose_rows`.
+        rows: of `rows.choose_rows`.
         config: `kseg.configs.Attack`.
     """
 
@@ -181,12 +181,24 @@ class Subject:
         Args:
             ball: within a budget of 1 % of the range, by steps of a quarter of it; else steps of 1 % without a budget.
         """
-        budget = DOCUMENT["budget"] * self.width
+        label = "D4, budget 1 %" if ball else "D4, steps of 1 %"
+        return self.towards(self.background, ball, DOCUMENT["budget"], DOCUMENT["steps"], label=label)
+
+    def towards(self, masks, ball, eps, steps, label=None):
+        """`Outcome` of PGD towards masks, all of its steps, the last kept.
+
+        Args:
+            masks: what the model shall say `[n, H, W]`; `IGNORED` where it does not matter.
+            ball: within a budget of `eps` of the range of values, by steps of a quarter of it; else steps of `eps`
+                without a budget.
+            eps, steps: as said.
+            label: in the row.
+        """
+        budget = eps * self.width
         reach = {"budget": budget, "step_size": budget / 4} if ball else {"budget": np.inf, "step_size": budget}
         return self.attack(
-            "document", "pgd", label="D4, budget 1 %" if ball else "D4, steps of 1 %", reach=reach,
-            masks=self.background, eps=DOCUMENT["budget"] if ball else None, norm="linf", direction="target",
-            steps=DOCUMENT["steps"], keep="last", loss="cce",
+            "document", "pgd", label=label, reach=reach, masks=masks, eps=eps if ball else None, norm="linf",
+            direction="target", steps=steps, keep="last", loss="cce",
         )  # fmt: skip
 
     def vanish(self, name):

@@ -16,7 +16,7 @@ from kseg.studies.attack_measures import DOCUMENT, Subject, cost, fits
 from kseg.studies.attack_questions import SUSPICIOUS
 from kseg.studies.attack_scores import DRAWS, Result, percent
 from kseg.studies.bar import Bar
-from kseg.studies.pixel_data import choose_rows
+from kseg.studies.rows import choose_rows
 from kseg.training.record import RunFolder, check_output, environment
 
 KEPT = ["cases.csv", "choices.h5", "choices.png", "curves.png", "error.txt", *attack_page.EXAMPLES, "flags.json",

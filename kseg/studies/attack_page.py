@@ -7,6 +7,7 @@ from kseg import metrics as M
 from kseg import report
 from kseg.files import atomic, write_csv, write_json
 from kseg.studies.attack_scores import IGNORED, SCORES, constant_scores, percent
+from kseg.studies.rows import richest
 
 FORMAT = "kseg attack choices 1"
 LABELS = {
@@ -29,10 +30,7 @@ class Shown:
 
     def __init__(self, subject, config, predicted):
         masks, self._subject, self._middle = subject.masks, subject, config.middle
-        foreground = (masks > 0).sum(axis=(1, 2))
-        classes = [len(np.unique(mask)) for mask in masks]
-        richest = [i for i, number in enumerate(classes) if number == max(classes)]
-        self._number = sorted(richest, key=lambda i: foreground[i])[len(richest) // 2]
+        self._number = richest(masks)
         y0, y1, x0, x1 = subject.box[self._number]
         self._place = (self._number, slice(y0, y1), slice(x0, x1))
         self._mask = masks[self._place]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from kseg.training.record import RunFolder, environment
+from kseg.training.record import RunFolder, check_output, environment
 
 
 def begun(config):
@@ -47,6 +47,22 @@ def folder_of(config, record, data, kept):
     if record and record.get("data") != facts["data"]:
         raise ValueError(f"data {config.data!r} changed since {config.output} was begun. Expected them as they were.")
     return RunFolder.reopen(config.output, record) if record else RunFolder(config, **facts)
+
+
+def opened(config, check, kept):
+    """(config, what `check` gave, run folder) of a study, new or gone on with; nothing is made of what does not fit.
+
+    Args:
+        config: of the study, as it was given.
+        check: (config, folder) -> (open data set, ...); a ValueError says what does not fit.
+        kept: of `folder_of`.
+    """
+    config, record = begun(config)
+    if record is None:
+        check_output(config)
+    known = check(config, config.output or Path("runs"))
+    known[0].verify()
+    return config, known, folder_of(config, record, known[0], kept)
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """D0's study: train models with four losses, attack the pixels of highest gradient, decide what the document says."""
 
-from pathlib import Path
-
 import keras
 from rich import box
 from rich.table import Table
@@ -14,11 +12,11 @@ from kseg.inference import check_fit, load_model
 from kseg.models import unet
 from kseg.studies import measures_file, pixel_measures, pixel_models, pixel_page, pixel_text
 from kseg.studies.bar import Bar
-from kseg.studies.begun import begun, folder_of, telling_how_to_go_on
+from kseg.studies.begun import opened, telling_how_to_go_on
 from kseg.studies.pixel_claims import claims
-from kseg.studies.pixel_data import choose_rows
 from kseg.studies.pixel_table import Result
-from kseg.training.record import check_output, is_finished
+from kseg.studies.rows import choose_rows
+from kseg.training.record import is_finished
 
 KEPT = ["claims.json", "curves.csv", "error.txt", "figures", "measures", "models", "models.csv", "record.json",
         "salient", "summary.md"]  # fmt: skip
@@ -109,13 +107,8 @@ class _Steps:
 
 def execute(config, console):
     """Run the study and keep it in a run folder; returns the Result."""
-    config, record = begun(config)
-    if record is None:
-        check_output(config)
-    data, rows, entries = checked(config, config.output or Path("runs"))
-    data.verify()
-    folder = folder_of(config, record, data, KEPT)
-    console.print(report.fields_table(_plan(config, folder, data, rows, entries)))
+    config, known, folder = opened(config, checked, KEPT)
+    console.print(report.fields_table(_plan(config, folder, *known)))
     with folder.running():
         with telling_how_to_go_on(folder, config, console), Bar(console) as bar:
             result = run(config, folder.path, bar.tell)

@@ -13,6 +13,7 @@ from kseg.models import unet, with_probabilities
 from kseg.studies import measures_file, robust_data, robust_models
 from kseg.studies.attack_measures import Subject
 from kseg.studies.attack_scores import IGNORED, count, without_padding
+from kseg.studies.rows import richest
 
 FORM, IMAGES = "kseg robust measures 1", "kseg attacked images 1"
 # The evaluation attack goes towards background all over; within a ball, or by whole steps within the range (S4.2).
@@ -30,7 +31,7 @@ class Bench:
     Args:
         config: `kseg.configs.RobustTraining`.
         data: an open data set.
-        rows: of `pixel_data.choose_rows`, the images to attack.
+        rows: of `rows.choose_rows`, the images to attack.
     """
 
     def __init__(self, config, data, rows):
@@ -70,7 +71,8 @@ def measure(entry, bench, shared, tell=lambda *_: None):
     total, done = 3 + 4 * own, 0
     attacked = {}
     for reading in READINGS:
-        attacked[f"white/{reading}"] = towards(subject, config, reading, subject.background)
+        found = subject.towards(subject.background, reading == "ball", config.budget, config.attack_steps)
+        attacked[f"white/{reading}"] = found.images
         tell(done := done + 1, total)
     attacked[UNTARGETED] = untargeted(subject, config)
     tell(done := done + 1, total)
@@ -80,7 +82,7 @@ def measure(entry, bench, shared, tell=lambda *_: None):
     else:
         made = measures_file.read(shared, IMAGES)
     attacked |= {f"transfer/{reading}": made[reading] for reading in READINGS}
-    number, found = example_of(subject.masks), whole_test(bench)
+    number, found = richest(subject.masks), whole_test(bench)
     found["example/mask"], found["example/image"] = subject.masks[number], subject.images[number]
     for condition in CONDITIONS:
         images = attacked.get(condition, subject.images)
@@ -137,16 +139,6 @@ def whole_test(bench):
     return {f"{TEST}/counts": np.stack(counts), f"{TEST}/loss": np.concatenate(loss)}
 
 
-def towards(subject, config, reading, masks):
-    """Images of PGD towards masks, the last step kept: D4's evaluation attack if they are background alone (S4.11)."""
-    budget = config.budget * subject.width
-    reach = {"ball": {"budget": budget, "step_size": budget / 4}, "steps": {"budget": np.inf, "step_size": budget}}
-    return subject.attack(
-        "document", "pgd", masks=masks, reach=reach[reading], direction="target", steps=config.attack_steps,
-        keep="last", loss="cce",
-    ).images  # fmt: skip
-
-
 def untargeted(subject, config):
     """Images of an attack that climbs the loss of the truth within the budget, by half the steps."""
     return subject.attack("budget", "apgd", eps=config.budget, steps=max(1, config.attack_steps // 2)).images
@@ -162,7 +154,7 @@ def method_images(bench):
     goal = 1 + np.argmax([(subject.masks == k).sum(axis=(1, 2)) for k in classes], axis=0)
     masks = np.where(subject.masks == IGNORED, IGNORED, goal[:, None, None])
     for reading, name in PGD.items():
-        yield name, towards(subject, config, reading, masks), goal
+        yield name, subject.towards(masks, reading == "ball", config.budget, config.attack_steps).images, goal
 
 
 def effects(subject, images, goal):
@@ -196,11 +188,3 @@ def calibration(model, images, subject):
         "reliability": np.stack([curve.weight, curve.confidence, curve.accuracy]),
         "brier": np.float64(metrics[1].result()),
     }  # fmt: skip
-
-
-def example_of(masks):
-    """Number of the image to show: of those with most classes the one with neither most nor least foreground."""
-    foreground = (masks > 0).sum(axis=(1, 2))
-    classes = [len(np.unique(mask[mask != IGNORED])) for mask in masks]
-    richest = [i for i, number in enumerate(classes) if number == max(classes)]
-    return sorted(richest, key=lambda i: foreground[i])[len(richest) // 2]

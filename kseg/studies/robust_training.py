@@ -16,12 +16,12 @@ from kseg.models import head_for, unet
 from kseg.stats import ENOUGH
 from kseg.studies import measures_file, robust_data, robust_measures, robust_models, robust_page, robust_text
 from kseg.studies.bar import Bar
-from kseg.studies.begun import begun, folder_of, telling_how_to_go_on
-from kseg.studies.pixel_data import typical_rows
+from kseg.studies.begun import opened, telling_how_to_go_on
 from kseg.studies.robust_claims import claims
 from kseg.studies.robust_progress import Progress
 from kseg.studies.robust_table import Result
-from kseg.training.record import check_output, is_finished
+from kseg.studies.rows import typical_rows
+from kseg.training.record import is_finished
 from kseg.training.run import read_history
 
 KEPT = ["attacked", "cases.csv", "claims.json", "error.txt", "figures", "measures", "models", "perturbed",
@@ -154,16 +154,11 @@ def checked(config, folder):
 
 def execute(config, console):
     """Run the study and keep it in a run folder; returns the Result."""
-    config, record = begun(config)
-    if record is None:
-        check_output(config)
-    data, rows, entries = checked(config, config.output or Path("runs"))
-    data.verify()
-    folder = folder_of(config, record, data, KEPT)
-    console.print(report.fields_table(_plan(config, folder, data, rows, entries)))
+    config, known, folder = opened(config, checked, KEPT)
+    console.print(report.fields_table(_plan(config, folder, *known)))
     with folder.running():
         with telling_how_to_go_on(folder, config, console), Bar(console) as bar:
-            result = run(config, folder.path, bar.tell, (data, rows, entries))
+            result = run(config, folder.path, bar.tell, known)
         decided = claims(result)
         write_json(folder / "claims.json", decided)
         write_csv(folder / "scores.csv", robust_page.score_rows(result))

@@ -20,7 +20,7 @@ from kseg.metrics import confusion_counts, dice, iou
 from kseg.studies.attack_measures import Subject, fits
 from kseg.studies.attack_model import measure
 from kseg.studies.attack_questions import FINE, MEANING, SUSPICIOUS
-from kseg.studies.pixel_data import choose_rows
+from kseg.studies.rows import choose_rows
 
 EPS = (0.02, 0.05)
 FREE = ("dag", "dag, to background")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kseg.data import open_data
-from kseg.studies.pixel_data import Reduced, choose_rows, keep_highest
+from kseg.studies.pixel_data import Reduced, keep_highest
+from kseg.studies.rows import choose_rows
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ class Naive:
     def __init__(self, prepared, run_folder):
         from kseg.data import DataFile
         from kseg.inference import load_model, predict_masks
-        from kseg.studies.pixel_data import choose_rows
+        from kseg.studies.rows import choose_rows
 
         self.model = load_model(run_folder)
         with DataFile(prepared) as data:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kseg.studies import robust_page
+from kseg.studies import robust_page, robust_text
 from kseg.studies.robust_claims import claims
 from kseg.studies.robust_data import likeness
 from kseg.studies.robust_measures import CLEAN, CONDITIONS, PGD, TEST
@@ -208,3 +208,25 @@ def test_likeness_is_that_of_skimages_formula():
     np.testing.assert_allclose(found["largest"], [0, 0.01, 0.1], rtol=1e-4)
     assert found["psnr"][0] == np.inf
     np.testing.assert_allclose(found["psnr"][1:], [40, 20], rtol=1e-4)
+
+
+def test_the_documents_tables_are_as_printed():
+    """S4.12; accuracies change by -6.61, +0.07, -3.83 and -0.12 points, losses by factors 4.77, 1.01, 1.76, 1.02."""
+    clean = {ORIGINAL: (0.4959, 0.8748), ONE: (0.5029, 0.8655), TWO: (0.8410, 0.8769), UNION: (0.7059, 0.8738)}
+    attacked = {ORIGINAL: (2.3628, 0.8087), ONE: (0.5068, 0.8662), TWO: (1.4774, 0.8386), UNION: (0.7205, 0.8726)}
+    assert robust_text.DOCUMENT == {label: (clean[label], attacked[label]) for label in FOUR}
+    changes = [(100 * (b[1] - a[1]), b[0] / a[0]) for a, b in robust_text.DOCUMENT.values()]
+    np.testing.assert_allclose(changes, [(-6.61, 4.77), (0.07, 1.01), (-3.83, 1.76), (-0.12, 1.02)], atol=0.0051)
+
+
+def test_each_picture_is_of_its_model_and_condition(monkeypatch):
+    result, seen = made_up(labels=(*FOUR, *EXTRAS)), {}
+    monkeypatch.setattr(robust_page.report, "plot_models_attacked", lambda example, *_: seen.update(example))
+    robust_page.figures(result)
+    for label in result.labels:
+        measures = result.measures[result.models(label)[0].name]
+        for condition, words in robust_page.SHORT.items():
+            predicted = measures[f"example/{condition}/predicted"]
+            np.testing.assert_array_equal(seen["models"][label][words], predicted)
+            right = (predicted == result.measures[result.models(ORIGINAL)[0].name]["example/mask"]).mean()
+            assert seen["accuracy"][label][words] == pytest.approx(right)

@@ -17,8 +17,8 @@ from kseg.configs import RobustTraining
 from kseg.data import DataFile, open_data
 from kseg.inference import load_model
 from kseg.studies import measures_file, robust_data, robust_measures, robust_models, robust_page, robust_training
-from kseg.studies.pixel_data import typical_rows
-from kseg.studies.robust_models import FLY, FOUR, FREE, PLATEAU, UNION
+from kseg.studies.robust_models import FLY, FOUR, FREE, ONE, ORIGINAL, PLATEAU, UNION
+from kseg.studies.rows import typical_rows
 
 # Values up to 0.2, padding, several images a case: what goes by the range, the box or the case shows.
 DATA = "volumes(classes='all', extent=(12,16,4), counts=(2,1,6))"
@@ -219,6 +219,31 @@ def test_what_the_methods_do_is_that_of_their_images(study, first):
     options = {"ignore_class": -1, "direction": "target", "steps": 4, "keep": "last", "step_size": 0.01}
     free = Attacker(first, "pgd", **options, **(RANGE | {"budget": np.inf}))(images, target, batch_size=5)
     np.testing.assert_allclose(found["method/PGD to one class, steps/goal"], free.agreement_after, atol=1e-6)
+
+
+def test_every_seed_goes_by_its_own_model_1(study, tmp_path, monkeypatch):
+    """Files of seed 1 are made of the model 1 of seed 1, and its models see the images made on that."""
+    for label in (ORIGINAL, ONE):
+        for seed, name in enumerate(("1_original_seed0", "4_union_seed0")):  # two models that differ
+            folder = robust_models.entry_of(label, seed, tmp_path).folder
+            shutil.copytree(study / "models" / name, folder)
+    config = RobustTraining(data=DATA, preset="quick", seeds=2, filters=3, depth=1, batch_size=5, images=15, jit=False)
+    bench = robust_measures.Bench(config, open_data(DATA), typical_rows(open_data(DATA), "test", 15))
+    steps, told = robust_training.Progress(lambda *_: None, config, open_data(DATA), [], 15), []
+    monkeypatch.setattr(robust_data, "perturb", lambda *given: told.append((given[3:5], bench.model.get_weights())))
+    monkeypatch.setattr(robust_measures, "measure", lambda *given: told.append(given[2]) or {"a": np.zeros(1)})
+    monkeypatch.setattr(measures_file, "read", lambda path, form, **facts: facts)
+    (tmp_path / "measures").mkdir()
+    first, entry = (robust_models.entry_of(label, 1, tmp_path) for label in (ORIGINAL, ONE))
+    ((key, facts),) = robust_training._perturbed(entry, first, bench, tmp_path, steps).items()
+    assert key == (1, "method one")
+    (files, weights), expected = told.pop(), load_model(first.folder).get_weights()
+    assert files == (first.folder / "model.keras", tmp_path / "perturbed" / "seed1" / "method_one.h5")
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(weights, expected, strict=True))
+    own, other = (robust_training._digest(robust_models.entry_of(ORIGINAL, seed, tmp_path)) for seed in (1, 0))
+    assert facts["model"] == own != other
+    assert robust_training._measured(entry, first, bench, tmp_path, steps)["first"] == own
+    assert told == [tmp_path / "attacked" / "seed1.h5"]
 
 
 def test_a_control_sees_the_images_of_another_seed(study, tmp_path):
