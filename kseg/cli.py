@@ -20,6 +20,7 @@ COMMANDS = {
     "train": (configs.Train, "kseg.training.run", "train"),
     "evaluate": (configs.Evaluate, "kseg.training.run", "evaluate"),
     "attack": (configs.Attack, "kseg.studies.attack_model", "execute"),
+    "compare_losses": (configs.CompareLosses, "kseg.studies.loss_comparison", "execute"),
     "toy_balance": (configs.ToyBalance, "kseg.studies.toy_balance", "execute"),
     "pixel_robustness": (configs.PixelRobustness, "kseg.studies.pixel_robustness", "execute"),
     "robust_training": (configs.RobustTraining, "kseg.studies.robust_training", "execute"),

@@ -4,6 +4,7 @@ Standard library only, so that `--help` and bad input are answered at once.
 """
 
 from kseg.configs.attacks import Attack
+from kseg.configs.comparison import CompareLosses
 from kseg.configs.data import PrepareChestXray, PrepareHippocampus, PrepareHistology, PrepareKandinsky
 from kseg.configs.pixels import PixelRobustness
 from kseg.configs.robust import RobustTraining
@@ -11,6 +12,6 @@ from kseg.configs.studies import Losses, ToyBalance, WorkedExamples
 from kseg.configs.training import Evaluate, Train
 
 __all__ = [
-    "Attack", "Evaluate", "Losses", "PixelRobustness", "PrepareChestXray", "PrepareHippocampus", "PrepareHistology",
-    "PrepareKandinsky", "RobustTraining", "ToyBalance", "Train", "WorkedExamples",
+    "Attack", "CompareLosses", "Evaluate", "Losses", "PixelRobustness", "PrepareChestXray", "PrepareHippocampus",
+    "PrepareHistology", "PrepareKandinsky", "RobustTraining", "ToyBalance", "Train", "WorkedExamples",
 ]  # fmt: skip

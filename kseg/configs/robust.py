@@ -46,8 +46,8 @@ class RobustTraining(Study):
     steps: int | None = None
     """of method one for each class (quick 3, laptop 8, document 100), each of 2.5 budgets divided by them, but a tenth
     of the budget at least and all of it at most"""
-    search: Literal["exact", "beam"] = "exact"
-    """method two: look at all 3^K choices of K classes, or at some"""
+    search: Literal["exact", "beam"] | None = None
+    """method two: look at all 3^K choices of K classes, or at some (quick beam, else exact)"""
     fly_steps: int | None = None
     """of method one within a step of training, model 5 (quick 1, laptop 2, document 10)"""
     replays: int = 4
@@ -67,11 +67,11 @@ class RobustTraining(Study):
     program = "robust_training"
     COMMON = {
         "seeds": 3, "epochs": 12, "filters": 8, "depth": 3, "batch_size": 8, "steps": 8, "fly_steps": 2,
-        "attack_steps": 100, "images": 33,
+        "attack_steps": 100, "images": 33, "search": "exact",
     }  # fmt: skip
     PRESETS = {
         "quick": COMMON | {"seeds": 1, "epochs": 3, "filters": 4, "steps": 3, "fly_steps": 1, "attack_steps": 20,
-                           "images": 12},
+                           "images": 12, "search": "beam"},
         "laptop": COMMON,
         "document": COMMON | {"epochs": 60, "filters": 32, "steps": 100, "fly_steps": 10, "images": 0},
     }  # fmt: skip

@@ -2,9 +2,10 @@
 
 from kseg.stats.cases import Paired, area_under, bootstrap_interval, crossed_interval, holm, paired_test
 from kseg.stats.compared import ENOUGH, Comparison, compare
+from kseg.stats.ranking import Ranking, ranking
 from kseg.stats.ranks import Correlation, rank_correlation
 
 __all__ = [
-    "ENOUGH", "Comparison", "Correlation", "Paired", "area_under", "bootstrap_interval", "compare", "crossed_interval",
-    "holm", "paired_test", "rank_correlation",
+    "ENOUGH", "Comparison", "Correlation", "Paired", "Ranking", "area_under", "bootstrap_interval", "compare",
+    "crossed_interval", "holm", "paired_test", "rank_correlation", "ranking",
 ]  # fmt: skip

@@ -25,6 +25,7 @@ DATA = "volumes(classes='all', extent=(12,16,4), counts=(2,1,6))"
 WORDS = [
     "--data", DATA, "--preset", "quick", "--no-extras", "--no-jit", "--filters", "3", "--depth", "1", "--steps", "2",
     "--attack-steps", "4", "--batch-size", "5", "--budget", "0.05", "--images", "15", "--learning-rate", "0.01",
+    "--search", "exact",
 ]  # fmt: skip
 RANGE = {"value_range": (0.0, 0.2), "jit": False, "budget": 0.01}
 
