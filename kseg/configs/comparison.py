@@ -71,8 +71,9 @@ class CompareLosses(Study):
         check(len(self.losses) > 0, "--losses", "()", "at least one loss, or 'all'")
         check(len(set(self.losses)) == len(self.losses), "--losses", " ".join(self.losses), "each of them once")
         check(self.losses == ("all",) or "all" not in self.losses, "--losses", " ".join(self.losses), "'all' alone")
-        check(self.rates is None or len(set(self.rates)) == len(self.rates) > 0, "--rates", self.rates,
-              "at least one rate, each of them once")  # fmt: skip
+        words = [f"{rate:g}" for rate in self.rates or ()]  # as folders are named by them
+        check(self.rates is None or len(set(words)) == len(words) > 1, "--rates", " ".join(words),
+              "at least two rates, each of them once")  # fmt: skip
         check_number(self, "seeds", low=1, high=100)
         check_number(self, "budget", low=0)
         check_number(self, "finalists", "epochs", "filters", "depth", "batch_size", low=1)

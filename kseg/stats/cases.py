@@ -67,12 +67,19 @@ def paired_test(a, b, *, level=0.95, resamples=10_000, seed=0):
     count = len(difference)
     if count < 2:  # one case has no chance to differ from itself
         return Paired(float(difference.mean()) if count else float("nan"), *[float("nan")] * 3, count)
+    low, high = bootstrap_interval(difference, level=level, resamples=resamples, seed=seed)
+    return Paired(float(difference.mean()), low, high, sign_flip(difference, resamples=resamples, seed=seed), count)
+
+
+def sign_flip(difference, *, resamples=10_000, seed=0):
+    """P-value of two sides of the test of `paired_test`, from differences `[N]` without nan; nan below two."""
+    if len(difference) < 2:
+        return float("nan")
     tested = stats.permutation_test(
         (difference,), np.mean, permutation_type="samples", n_resamples=resamples, vectorized=True,
-        batch=max(1, MEMORY // count), rng=np.random.default_rng(seed),
+        batch=max(1, MEMORY // len(difference)), rng=np.random.default_rng(seed),
     )  # fmt: skip
-    low, high = bootstrap_interval(difference, level=level, resamples=resamples, seed=seed)
-    return Paired(float(difference.mean()), low, high, float(tested.pvalue), count)
+    return float(tested.pvalue)
 
 
 def holm(pvalues):

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kseg.stats.cases import crossed_interval, holm, paired_test
+from kseg.stats.cases import crossed_interval, holm, sign_flip
 
 SIGNIFICANT = 0.05
-ENOUGH = 11  # cases: their sign flips give p = 2 / 2^11, which 51 comparisons leave below 0.05
+ENOUGH = 11  # cases: their sign flips give p = 2 / 2^11, which 51 comparisons leave below 0.05; of more see `needed`
 
 
 class Comparison(NamedTuple):
@@ -15,7 +15,7 @@ class Comparison(NamedTuple):
 
     The interval resamples seeds and cases; `p` is of a sign-flip test over cases (means over seeds), `adjusted` after
     Holm's correction over all comparisons made together; `seeds` counts those with a difference above 0, of `of`;
-    `cases` are those compared.
+    `cases` are those compared, and `together` so many comparisons were corrected together.
     """
 
     what: str
@@ -29,11 +29,17 @@ class Comparison(NamedTuple):
     seeds: int
     of: int
     cases: int
+    together: int = 1
+
+    @property
+    def needed(self):
+        """How many cases it takes for the least p of the sign-flip test to stay significant after the correction."""
+        return max(ENOUGH, 2 + int(np.floor(np.log2(self.together / SIGNIFICANT))))
 
     @property
     def decidable(self):
-        """Whether there is a number, and enough cases for the sign-flip test to pass any correction of the page."""
-        return np.isfinite(self.adjusted) and self.cases >= ENOUGH
+        """Whether there is a number, and enough cases for the sign-flip test to pass the correction."""
+        return np.isfinite(self.adjusted) and self.cases >= self.needed
 
     @property
     def holds(self):
@@ -68,7 +74,7 @@ def compare(pairs):
         >>> round(found["a"].difference, 3), found["a"].p, found["a"].seeds
         (0.2, 0.25, 1)
     """
-    found = {}
+    found, resamples = {}, max(10_000, 100 * len(pairs))  # the least p, 2 in all resamples, is to pass Holm's factor
     for key, (what, first, second, ours, theirs) in pairs.items():
         common = sorted(set(ours) & set(theirs), key=str)
         each = [np.subtract(*np.stack([ours[seed], theirs[seed]])) for seed in common]  # stack refuses other cases
@@ -76,9 +82,9 @@ def compare(pairs):
         difference = difference[:, np.isfinite(difference).all(axis=0)]
         facts = [float("nan")] * 5
         if difference.size:
-            tested = paired_test(difference.mean(axis=0), np.zeros(difference.shape[1]))
-            facts = [float(difference.mean()), *crossed_interval(difference), tested.p, np.nan]
+            p = sign_flip(difference.mean(axis=0), resamples=resamples)
+            facts = [float(difference.mean()), *crossed_interval(difference), p, np.nan]
         above, cases = int((difference.mean(axis=1) > 0).sum()) if difference.size else 0, difference.shape[1]
-        found[key] = Comparison(what, first, second, *facts, above, len(common), cases)
+        found[key] = Comparison(what, first, second, *facts, above, len(common), cases, len(pairs))
     adjusted = holm([comparison.p for comparison in found.values()])
     return {key: each._replace(adjusted=float(p)) for (key, each), p in zip(found.items(), adjusted, strict=True)}

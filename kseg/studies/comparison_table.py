@@ -138,7 +138,7 @@ class Result:
 
     def pairs(self, regime, score=MAIN):
         """{(loss, loss): `kseg.stats.Comparison`} of all pairs, Holm-corrected together."""
-        each = {loss: _finite(self.scores(loss, regime, score)) for loss in self.losses}
+        each = {loss: finite(self.scores(loss, regime, score)) for loss in self.losses}
         return compare({
             (one, other): (score, one, other, each[one], each[other])
             for one, other in combinations(self.losses, 2) if each[one] and each[other]
@@ -161,6 +161,6 @@ def _mean(values):
     return float(known.mean()) if known.size else float("nan")
 
 
-def _finite(scores):
+def finite(scores):
     """A case that is infinite for one model is left out of what compares it."""
     return {seed: np.where(np.isfinite(values), values, np.nan) for seed, values in scores.items()}

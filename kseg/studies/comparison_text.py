@@ -5,7 +5,7 @@ import numpy as np
 from kseg import losses
 from kseg.configs import CompareLosses
 from kseg.losses import CATEGORIES
-from kseg.studies.comparison_claims import FIVE, NEARLY, SPREAD
+from kseg.studies.comparison_claims import EQUAL, FIVE, SPREAD
 from kseg.studies.comparison_models import GIVEN, TUNED
 from kseg.studies.comparison_page import FIGURES, LABELS, label
 from kseg.studies.comparison_table import MAIN
@@ -27,7 +27,7 @@ HOW = (
     "test over cases, means over seeds, after Holm's correction over all comparisons made together. A claim is "
     "*supported* if all its comparisons hold (interval and p), *contradicted* if all hold the other way round, "
     "*partly supported* if some hold and none the other way round, else *not supported*. Claims that scores are equal "
-    f"go by intervals: within {SPREAD} of accuracy, {NEARLY} of IoU; contradicted if one lies wholly outside. Verdicts "
+    f"go by intervals: within {SPREAD} of accuracy, {EQUAL} of IoU; contradicted if one lies wholly outside. Verdicts "
     f"are of the {GIVEN}, the document's way. With few seeds an interval is narrower than it says."
 )
 

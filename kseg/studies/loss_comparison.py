@@ -55,7 +55,7 @@ def run(config, folder, tell=None, known=None):
     Raises:
         ValueError: data or options that do not fit.
     """
-    data, losses, heads, surfaces = known or checked(config, folder)
+    data, losses, heads, surfaces, rows = known or checked(config, folder)
     tell = tell or (lambda *_: None)
     names = comparison_models.names_of(losses)
     (folder / "measures").mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def run(config, folder, tell=None, known=None):
     finalists = tuple(loss for loss in losses if not search or loss in search.finalists)
     rates = search.rates if search else {}
     entries = comparison_models.planned(config, finalists, rates, names, folder)
-    rows, measures, histories = comparison_measures.example_rows(data), {}, {}
+    measures, histories = {}, {}
     unique = list(dict.fromkeys(entries.values()))
     for number, entry in enumerate(unique):
         steps = _Steps(tell, entry, number, len(unique), config, SEARCHING if search else 0.0)
@@ -127,7 +127,8 @@ def _costs(config, folder, losses, heads, shape, tell):
             tell(f"memory of {loss}", 1.0)
             channels, head = heads[loss]
             found[loss] = comparison_cost.cost(config, loss, head, channels, shape)
-            write_json(path, found)
+            if np.isfinite(found[loss]["step"]):
+                write_json(path, found)
     return {
         loss: {name: float("nan") if value is None else value for name, value in found[loss].items()} for loss in losses
     }
@@ -173,7 +174,7 @@ def _cases(data):
 
 
 def checked(config, folder):
-    """(data, losses, heads, surfaces) of a study; a ValueError says what does not fit before anything is made."""
+    """(data, losses, heads, surfaces, images to show) of a study; a ValueError says what does not fit."""
     data = open_data(config.data)
     for split in ("train", "validation", "test"):
         check_split(data, split)
@@ -198,7 +199,7 @@ def checked(config, folder):
     place = folder if folder.exists() else Path.cwd()
     if (free := shutil.disk_usage(place).free) < needed:
         raise ValueError(f"the models need {needed >> 20} MiB, {place} has {free >> 20} free. Expected room.")
-    return data, losses, heads, surfaces
+    return data, losses, heads, surfaces, comparison_measures.example_rows(data)
 
 
 def execute(config, console):
@@ -220,7 +221,7 @@ def execute(config, console):
     return result
 
 
-def _plan(config, folder, data, losses, heads, surfaces):
+def _plan(config, folder, data, losses, heads, surfaces, _):
     sizes = ", ".join(f"{count} {split}" for split, count in data.sizes.items())
     search = "none"
     if config.budget:
@@ -248,7 +249,8 @@ def _show(result, decided, path, console):
     for name in ("loss", *(f"{what}, {regime}" for regime in result.regimes for what in ("IoU", "Dice"))):
         table.add_column(name)
     order = result.ranking(result.regimes[-1], MAIN)
-    for loss in order.names if order else result.losses:
+    names = order.names if order else ()
+    for loss in [*names, *(loss for loss in result.losses if loss not in names)]:
         cells = [result.mean(loss, regime, what)[0] for regime in result.regimes for what in ("iou", "dice")]
         table.add_row(loss, *("broke down" if value != value else f"{value:.3f}" for value in cells))
     console.print(table)

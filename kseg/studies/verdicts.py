@@ -1,7 +1,5 @@
 """Verdicts on what a document claims, from comparisons of kinds of models."""
 
-from kseg.stats import ENOUGH
-
 NEARLY = 0.02  # scores that differ by no more are alike
 NONE = "a kind of model that it speaks of was not trained"
 
@@ -16,8 +14,8 @@ def ordered(comparisons, names=None):
     if not comparisons:
         return "not decided", NONE
     if not all(each.decidable for each in comparisons):
-        few = min(each.cases for each in comparisons)
-        return "not decided", f"{few} cases without nan are too few, {ENOUGH} are needed: " + said(comparisons, names)
+        few, needed = min(each.cases for each in comparisons), max(each.needed for each in comparisons)
+        return "not decided", f"{few} cases without nan are too few, {needed} are needed: " + said(comparisons, names)
     held, against = ([each for each in comparisons if getattr(each, how)] for how in ("holds", "reversed"))
     if len(held) == len(comparisons):
         verdict = "supported"

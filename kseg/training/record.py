@@ -65,6 +65,7 @@ class RunFolder:
         folder.path, folder._replaced, folder.record = path, None, record
         folder._began, folder._spent = time.monotonic(), record.get("seconds") or 0.0
         folder.save(status="running", resumed=record.get("resumed", 0) + 1)
+        (path / "error.txt").unlink(missing_ok=True)  # of the attempt before
         return folder
 
     def __truediv__(self, name):

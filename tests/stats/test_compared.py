@@ -152,6 +152,17 @@ def test_what_is_decidable_needs_cases_that_holm_leaves():
     assert not made(cases=ENOUGH - 1).decidable
     assert not made(adjusted=NAN).decidable
     assert 51 * 2 / 2**ENOUGH < 0.05 < 51 * 2 / 2 ** (ENOUGH - 1)  # as the constant's comment says
+    for together in (1, 51, 52, 300, 1000):
+        needed = made(together=together).needed
+        assert needed == max(ENOUGH, min(n for n in range(40) if together * 2 / 2**n < 0.05))
+        assert made(together=together, cases=needed).decidable
+        assert not made(together=together, cases=needed - 1).decidable
+
+
+def test_of_many_comparisons_one_can_still_be_told():
+    ours, theirs = scores((0,), 40, lift=0.3), scores((0,), 40, seed=1)
+    found = compare(dict.fromkeys(range(300), ("Dice", "first", "second", ours, theirs)))
+    assert all(each.holds and each.together == 300 for each in found.values())
 
 
 @pytest.mark.parametrize(
