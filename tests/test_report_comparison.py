@@ -203,16 +203,16 @@ def test_scores_of_many_losses_are_named_in_full(count, panels):
 
 
 def test_cost_is_written_at_its_bar():
-    rows = {"a": {"seconds": [2.0, 4.0], "memory": 2048.0}, LONG: {"seconds": [NAN], "memory": NAN}}
+    rows = {"a": {"seconds": [2.0, 4.0, 9.0], "memory": 2048.0}, LONG: {"seconds": [NAN], "memory": NAN}}
     figure = report.plot_cost(rows, report.comparison_styles(rows), "Cost")
     times, memory = figure.axes
     inside(figure)
-    assert [bar.get_width() for bar in times.patches] == [3.0]
+    assert [bar.get_width() for bar in times.patches] == [4.0]
     assert [bar.get_width() for bar in memory.patches] == [2048.0]
-    assert [line.get_xdata().tolist() for line in times.lines] == [[2.0, 4.0]]
-    assert [text.get_text().strip() for text in times.texts] == ["3", "not measured"]
+    assert [line.get_xdata().tolist() for line in times.lines] == [[2.0, 4.0, 9.0]]
+    assert [text.get_text().strip() for text in times.texts] == ["4", "not measured"]
     assert [text.get_text().strip() for text in memory.texts] == ["2,048", "not measured"]
-    assert [text.xy for text in times.texts] == [(4.0, 0), (0, 1)]  # beyond the last dot
+    assert [text.xy for text in times.texts] == [(9.0, 0), (0, 1)]  # beyond the last dot
     assert "[s]" in times.get_xlabel() and "[MiB]" in memory.get_xlabel()
     assert times.get_xlim()[0] == 0 == memory.get_xlim()[0]
     assert [label.get_text().replace("\n", " ") for label in times.get_yticklabels()] == ["a", LONG]

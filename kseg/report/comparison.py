@@ -167,10 +167,10 @@ def _loss_ticks(axes, losses):
 
 
 def plot_cost(rows, styles, title=""):
-    """Time of an epoch and memory of each loss, as bars; dots are single runs.
+    """Time of an epoch and memory of each loss, as bars of medians; dots are single epochs.
 
     Args:
-        rows: {loss: {"seconds": per epoch, list over runs, "memory": MiB or nan}}.
+        rows: {loss: {"seconds": of each epoch, "memory": MiB or nan}}.
         styles: of `comparison_styles`.
         title: above the figure.
     """
@@ -182,7 +182,7 @@ def plot_cost(rows, styles, title=""):
         seconds = np.asarray(row["seconds"], dtype=np.float64)
         _bars(times, place, seconds[np.isfinite(seconds)], styles[loss])
         _bars(memory, place, [row["memory"]] if np.isfinite(row["memory"]) else [], styles[loss])
-    for axis, label in ((times, "time of an epoch [s]"), (memory, "peak memory [MiB]")):
+    for axis, label in ((times, "time of an epoch [s], median"), (memory, "peak memory of a step [MiB]")):
         drawn = [*(bar.get_width() for bar in axis.patches), *(x for line in axis.lines for x in line.get_xdata())]
         axis.set(xlabel=label, xlim=(0, 1.18 * (max(drawn, default=0) or 1)))
         axis.grid(axis="x", alpha=0.3)
@@ -193,12 +193,12 @@ def plot_cost(rows, styles, title=""):
 
 
 def _bars(axis, place, values, style):
-    """A bar as long as the mean, dots of single values, and the mean in numbers; in words where there is none."""
+    """A bar as long as the median, dots of single values, and the median in numbers; words where there is none."""
     text, end = " not measured", 0
     if len(values):
-        mean, end = np.mean(values), max(values)
-        axis.barh(place, mean, height=0.6, color=style["color"], alpha=0.75)
-        text = f" {mean:.3g}" if mean < 100 else f" {mean:,.0f}"
+        middle, end = np.median(values), max(values)
+        axis.barh(place, middle, height=0.6, color=style["color"], alpha=0.75)
+        text = f" {middle:.3g}" if middle < 100 else f" {middle:,.0f}"
     if len(values) > 1:
         axis.plot(values, np.full(len(values), place), "o", color="black", markeredgecolor="white",
                   markeredgewidth=0.5, markersize=4, zorder=3)  # fmt: skip
