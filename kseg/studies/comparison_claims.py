@@ -2,7 +2,7 @@
 
 from itertools import combinations
 
-from kseg.stats import compare
+from kseg.stats import ENOUGH, compare
 from kseg.studies.comparison_models import GIVEN
 from kseg.studies.comparison_table import finite
 from kseg.studies.verdicts import NEARLY, NONE, alike, ordered, said
@@ -59,12 +59,12 @@ def _decide(result, regime):
     share = 1 - float(result.foreground()[0])
     decided = {
         "1": ordered(of("1"), NAMES) if five else (_NOT, NONE),
-        "2": _second(of("2"), of("2 second")) if five else (_NOT, NONE),
+        "2": _second(_enough(of("2")), of("2 second")) if five else (_NOT, NONE),
         "3": ordered(of("3"), NAMES) if five else (_NOT, NONE),
-        "4": alike(of("4"), NAMES, SPREAD) if five else (_NOT, NONE),
+        "4": alike(_enough(of("4")), NAMES, SPREAD) if five else (_NOT, NONE),
         "5": _balance(of("5"), share),
         "6": _where(of("6"), share, share < RARE, f"highly imbalanced: below {100 * RARE:g} %"),
-        "7": _rounder(of("7")),
+        "7": _rounder(_enough(of("7"))),
         "8": _where(of("8"), share, RARE <= share < EVEN, f"mildly skewed: {100 * RARE:g} to {100 * EVEN:g} %"),
     }
     return {
@@ -80,14 +80,14 @@ def _keys(result, there):
     """(claim, score, first, second) of all that is compared, among the losses that are there."""
     keys = [("1", "iou", FOCAL_TVERSKY, other) for other in FIVE[:-1]]
     keys += [("2", "iou", DICE_BCE, JACCARD)]
+    keys += [("2 second", "iou", FOCAL_TVERSKY, other) for other in (DICE_BCE, JACCARD)]
     keys += [("2 second", "iou", one, other) for one in (DICE_BCE, JACCARD) for other in (FOCAL, TVERSKY)]
     keys += [("3", "iou", other, TVERSKY) for other in FIVE if other != TVERSKY]
     keys += [("4", "accuracy", *two) for two in combinations(FIVE, 2)]
     keys += [("5", "iou", JACCARD, TVERSKY)]
     keys += [("6", "iou", one, other) for one in (FOCAL, FOCAL_TVERSKY) for other in (DICE_BCE, JACCARD, TVERSKY)]
-    others = [loss for loss in result.losses if loss not in (DICE_BCE, GENERALIZED)]
-    keys += [("7", score, DICE_BCE, other) for score in ROUND if score in result.shown for other in others]
-    keys += [("8", "iou", GENERALIZED, other) for other in (*others, DICE_BCE)]
+    keys += [("7", score, DICE_BCE, other) for score in ROUND for other in result.losses if other != DICE_BCE]
+    keys += [("8", "iou", GENERALIZED, other) for other in result.losses if other != GENERALIZED]
     return [key for key in keys if there.issuperset(key[2:])]
 
 
@@ -101,8 +101,14 @@ def _pair(result, regime, score, first, second):
     return score, first, second, values(first), values(second)
 
 
+def _enough(comparisons):
+    """Comparisons whose intervals are nan where there are too few cases for any."""
+    none = {"low": float("nan"), "high": float("nan")}
+    return [each if each.cases >= ENOUGH else each._replace(**none) for each in comparisons]
+
+
 def _second(equal, above):
-    """Verdict on two that are alike, and above others."""
+    """Verdict on two that are alike, below the first and above the others."""
     (one, why), (two, more) = alike(equal, NAMES, EQUAL), ordered(above, NAMES)
     if _NOT in (one, two):
         verdict = _NOT

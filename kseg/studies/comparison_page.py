@@ -4,7 +4,6 @@ import numpy as np
 
 from kseg import metrics as M
 from kseg import report
-from kseg.studies.comparison_models import GIVEN
 from kseg.studies.comparison_table import BETTER, MAIN
 
 FIGURES = {
@@ -49,9 +48,10 @@ def figures(result):
     found["learning.png"] = report.plot_learning(
         _curves(result), styles, "validation Dice", f"Validation Dice ({result.name})"
     )
+    regime = next(regime for regime in result.regimes if any(result.models(loss, regime) for loss in result.losses))
     found["compared.png"] = report.plot_compared(
-        _examples(result), result.classes, result.value_range, f"{result.name}, test images, first seed, {GIVEN}",
-        LABELS[MAIN],
+        _examples(result, regime), result.classes, result.value_range,
+        f"{result.name}, test images, first model of each loss, {regime}", LABELS[MAIN],
     )  # fmt: skip
     if result.search and result.search.rounds:
         rounds = [[each | {"score": _number(each["score"])} for each in trials] for trials in result.search.rounds]
@@ -87,9 +87,8 @@ def _curves(result):
     return curves
 
 
-def _examples(result):
-    """The images shown, with the prediction of each loss at the given rate by its first model."""
-    regime = result.regimes[0]
+def _examples(result, regime):
+    """The images shown, with the prediction of the first model of each loss."""
     first = {loss: models[0] for loss in result.losses if (models := result.models(loss, regime))}
     examples = []
     for number, name in enumerate(result.examples.case):

@@ -5,6 +5,7 @@ import numpy as np
 from kseg import losses
 from kseg.configs import CompareLosses
 from kseg.losses import CATEGORIES
+from kseg.stats.compared import SIGNIFICANT
 from kseg.studies.comparison_claims import EQUAL, FIVE, SPREAD
 from kseg.studies.comparison_models import GIVEN, TUNED
 from kseg.studies.comparison_page import FIGURES, LABELS, label
@@ -91,22 +92,28 @@ def _answer(result):
         found = result.ranking(regime)
         if not found:
             continue
-        first = next((clique for clique in found.cliques if found.names[0] in clique), found.names[:1])
-        best = found.names[0]
-        told = f"**{regime}**: best mean rank of the {LABELS[MAIN]} *{best}* ({result.mean(best, regime, MAIN)[0]:.4f})"
-        rest = [f"*{name}*" for name in first if name != best]
-        told += f", not told apart from {', '.join(rest)}" if rest else ", told apart from all others"
+        if not found.cases:
+            lines.append(f"- **{regime}**: no case has the {LABELS[MAIN]} of every loss, so there are no ranks.")
+            continue
+        best, *others = found.names
+        told = f"**{regime}**: best mean rank of the {LABELS[MAIN]} `{best}` ({result.mean(best, regime, MAIN)[0]:.4f})"
+        rest = [f"`{name}`" for name in others if not found.p[best, name] < SIGNIFICANT]
+        told += f", not told apart from {', '.join(rest)}" if rest else ", told apart from each other one"
         means = {loss: result.mean(loss, regime, MAIN)[0] for loss in found.names}
         worst = min(means, key=means.get)
-        lines.append(f"- {told}. Lowest mean: *{worst}* ({means[worst]:.4f}). Friedman's p over {found.cases} cases: "
-                     f"{_p(found.friedman)}.")  # fmt: skip
+        lines.append(
+            f"- {told} (ranks of these trained models over {found.cases} cases: another seed may rank otherwise). "
+            f"Lowest mean: `{worst}` ({means[worst]:.4f}). Friedman's p: {_p(found.friedman)}."
+        )
     broken = {(loss, regime): result.broken(loss, regime) for loss in result.losses for regime in result.regimes}
     lines += [
-        f"- *{loss}* broke down (its loss became nan) in {count} of its runs, {regime}."
+        f"- `{loss}` broke down (its loss became nan) in {count} of its runs, {regime}."
         for (loss, regime), count in broken.items() if count
     ]  # fmt: skip
     if TUNED not in result.regimes and result.search:
-        lines.append("- The search found no rate better than the given one, for no loss: there is one table.")
+        nothing = [f"`{loss}`" for loss in result.losses if result.search.rates[loss] is None]
+        lines.append("- The search found no other rate than the given one for any loss: there is one table.")
+        lines += [f"- No rate of {', '.join(nothing)} ended in the search."] if nothing else []
     return lines or ["One loss alone: nothing to rank."]
 
 

@@ -301,7 +301,7 @@ def test_a_loss_that_breaks_down_is_told_and_the_others_compared(mixed):
     assert all(float(row["iou"]) >= 0 for row in every if row["loss"] != INFINITE)
     assert {row["loss"] for row in table(folder / "cases.csv")} == {"cce", "bce"}
     page = (folder / "summary.md").read_text()
-    assert f"*{INFINITE}* broke down (its loss became nan) in 1 of its runs, {GIVEN}." in page
+    assert f"`{INFINITE}` broke down (its loss became nan) in 1 of its runs, {GIVEN}." in page
     assert f"| {INFINITE} | 0.001 |  | - |" in page and "| cce - bce |" in page
     assert not (folder / "error.txt").exists()
 
