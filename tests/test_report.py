@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import math
 from types import SimpleNamespace
@@ -270,3 +271,17 @@ def test_score_table_has_the_classes_in_their_order_and_every_number_in_its_colu
         shown = " ".join(line.split())
         assert shown.endswith(" ".join(["", *cells, str(20 + i)]))
         assert label == "foreground mean" or shown.startswith(f"{label} 0.")  # the mean may be shown under a short name
+
+
+@pytest.mark.parametrize("least", [0.5, 0.15, 0.05, 0.001, 1e-6])
+def test_labels_of_losses_over_few_and_many_decades_do_not_overlap(least):
+    curve = np.geomspace(1.0, least, 12).tolist()
+    figure = report.plot_losses({"models": {"a": [curve]}, "more": {"a": [curve]}}, report.model_styles(["a"]))
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    labels = [label for label in axis.get_yticklabels(which="both") if label.get_text() and label.get_visible()]
+    low, high = axis.get_ylim()
+    boxes = sorted((each.get_window_extent() for each in labels if low <= each.get_position()[1] <= high),
+                   key=lambda box: box.y0)  # fmt: skip
+    assert len(boxes) >= 3
+    assert all(below.y1 <= above.y0 + 1 for below, above in itertools.pairwise(boxes))
