@@ -24,7 +24,8 @@ class RobustTraining(Study):
     seeds: int | None = None
     """models of each kind, seeds 0, 1, ..; 3 if not given (quick: 1)"""
     extras: bool = True
-    """for seed 0 also models 5 and 6, and model 1 with a learning rate that falls where validation does not improve"""
+    """also models 5 and 6 of seed 0, and of each seed model 1 with a learning rate that falls where validation does not
+    improve"""
     loss: str = "cce"
     """of training, for a softmax head; attacks climb cross-entropy"""
     epochs: int | None = None
@@ -49,11 +50,11 @@ class RobustTraining(Study):
     search: Literal["exact", "beam"] | None = None
     """method two: look at all 3^K choices of K classes, or at some (quick beam, else exact)"""
     fly_steps: int | None = None
-    """of method one within a step of training, model 5 (quick 1, laptop 2, document 10)"""
+    """of method one within a step of training, model 5 (quick 1, laptop 1, document 10)"""
     replays: int = 4
     """updates by each batch in a row, model 6"""
     attack_steps: int | None = None
-    """of the attacks that models are judged by (quick 20, laptop 100, document 100)"""
+    """of the attacks that models are judged by (quick 20, laptop 50, document 100)"""
     images: int | None = None
     """test images with foreground that are attacked, spread over the cases; 0 for all (quick 12, laptop 33, document
     0)"""
@@ -66,14 +67,15 @@ class RobustTraining(Study):
 
     program = "robust_training"
     COMMON = {
-        "seeds": 3, "epochs": 12, "filters": 8, "depth": 3, "batch_size": 8, "steps": 8, "fly_steps": 2,
-        "attack_steps": 100, "images": 33, "search": "exact",
+        "seeds": 3, "epochs": 12, "filters": 8, "depth": 3, "batch_size": 8, "steps": 8, "fly_steps": 1,
+        "attack_steps": 50, "images": 33, "search": "exact",
     }  # fmt: skip
     PRESETS = {
-        "quick": COMMON | {"seeds": 1, "epochs": 3, "filters": 4, "steps": 3, "fly_steps": 1, "attack_steps": 20,
-                           "images": 12, "search": "beam"},
+        "quick": COMMON | {"seeds": 1, "epochs": 3, "filters": 4, "steps": 3, "attack_steps": 20, "images": 12,
+                           "search": "beam"},
         "laptop": COMMON,
-        "document": COMMON | {"epochs": 60, "filters": 32, "steps": 100, "fly_steps": 10, "images": 0},
+        "document": COMMON | {"epochs": 60, "filters": 32, "steps": 100, "fly_steps": 10, "attack_steps": 100,
+                              "images": 0},
     }  # fmt: skip
 
     def __post_init__(self):

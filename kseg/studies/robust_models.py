@@ -38,13 +38,14 @@ def entry_of(label, seed, folder):
 def planned(config, folder):
     """Entries of the models that the study trains, seed by seed; model 1 first, since the others need it.
 
-    Extras are of the first seed alone.
+    Models 5 and 6 are of the first seed alone.
     """
-    return [
-        entry_of(label, seed, folder)
-        for seed in range(config.seeds)
-        for label in (*FOUR, *(EXTRAS if config.extras and seed == 0 else ()))
-    ]
+    return [entry_of(label, seed, folder) for seed in range(config.seeds) for label in (*FOUR, *_extras(config, seed))]
+
+
+def _extras(config, seed):
+    """Further models of a seed: the document's future work once, its other schedule of each seed."""
+    return () if not config.extras else EXTRAS if seed == 0 else (PLATEAU,)
 
 
 def data_of(entry, folder):
