@@ -22,14 +22,14 @@ class RobustTraining(Study):
     """how much: quick tries everything small, document has 100 steps and every test image with foreground, laptop lies
     between"""
     seeds: int | None = None
-    """models of each kind, seeds 0, 1, ..; 3 if not given (quick: 1)"""
+    """models of each kind, seeds 0, 1, ..; 5 if not given (quick: 1)"""
     extras: bool = True
     """also models 5 and 6 of seed 0, and of each seed model 1 with a learning rate that falls where validation does not
     improve"""
     loss: str = "cce"
     """of training, for a softmax head; attacks climb cross-entropy"""
     epochs: int | None = None
-    """of each model, as many updates in each as batches in a pass over the data (quick 3, laptop 12, document 60)"""
+    """of each model, as many updates in each as batches in a pass over the data (quick 3, laptop 14, document 60)"""
     filters: int | None = None
     """channels of the first level of the U-Net (quick 4, laptop 8, document 32)"""
     depth: int | None = None
@@ -56,7 +56,7 @@ class RobustTraining(Study):
     attack_steps: int | None = None
     """of the attacks that models are judged by (quick 20, laptop 50, document 100)"""
     images: int | None = None
-    """test images with foreground that are attacked, spread over the cases; 0 for all (quick 12, laptop 33, document
+    """test images with foreground that are attacked, spread over the cases; 0 for all (quick 12, laptop 22, document
     0)"""
     resume: Path | None = None
     """run folder of this study to go on with, with the options it was begun with"""
@@ -67,8 +67,8 @@ class RobustTraining(Study):
 
     program = "robust_training"
     COMMON = {
-        "seeds": 3, "epochs": 12, "filters": 8, "depth": 3, "batch_size": 8, "steps": 8, "fly_steps": 1,
-        "attack_steps": 50, "images": 33, "search": "exact",
+        "seeds": 5, "epochs": 14, "filters": 8, "depth": 3, "batch_size": 8, "steps": 8, "fly_steps": 1,
+        "attack_steps": 50, "images": 22, "search": "exact",
     }  # fmt: skip
     PRESETS = {
         "quick": COMMON | {"seeds": 1, "epochs": 3, "filters": 4, "steps": 3, "attack_steps": 20, "images": 12,
