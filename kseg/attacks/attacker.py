@@ -189,7 +189,7 @@ class Attacker:
         self._program  # noqa: B018 - the trace for every batch size comes first
         return self._graph
 
-    def __call__(self, images, masks, *, budget=None, step_size=None, batch_size=32, rows=None):
+    def __call__(self, images, masks, *, budget=None, step_size=None, batch_size=32, rows=None, tell=None):
         """Attack images.
 
         Args:
@@ -199,6 +199,7 @@ class Attacker:
                 was given stays as it is; else it goes with the budget.
             batch_size: images a step; of no meaning for "universal", to which all are one batch.
             rows: numbers of the images `[N]`, which random numbers go by; 0 to N - 1 by default.
+            tell: called after each batch with the number of images that are done.
 
         Returns:
             Attacked.
@@ -215,7 +216,11 @@ class Attacker:
             raise ValueError("images has shape " + str(images.shape) + ". Expected at least one image.")
         size = count if self._whole else int(min(batch_size, count))
         numbers = [tf.constant(min(reach[name], 3e38), tf.float32) for name in ("budget", "step_size")]
-        parts = [self._batch(inputs, start, size, numbers) for start in range(0, count, size)]
+        parts = []
+        for start in range(0, count, size):
+            parts.append(self._batch(inputs, start, size, numbers))
+            if tell:
+                tell(min(start + size, count))
         best, success, length = tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
         return Attacked(
             best.images, best.before.loss, best.look.loss, best.before.agreement, best.look.agreement, success,

@@ -133,7 +133,8 @@ def plot_attacked(example, classes, title=""):
 
     Args:
         example: dict `image` `[H, W, C]`, `mask` and `predicted` `[H, W]` class ids, `value_range`, and `attacked`: a
-            list of dicts `name`, `image`, `predicted`; wherever there is a `dice` it is written below the prediction.
+            list of dicts `name`, `image`, `predicted`, and, of all or none, `target`: class ids `[H, W]` or words;
+            wherever there is a `dice` it is written below the prediction.
         classes: class names, background first.
         title: above the figure.
 
@@ -143,11 +144,12 @@ def plot_attacked(example, classes, title=""):
     """
     low, high = example["value_range"]
     rows, (height, width) = example["attacked"], example["mask"].shape
-    cell = 1.33 * height / width + 0.22
+    columns = (*COLUMNS, "target") if "target" in rows[0] else COLUMNS
+    cell = 8 / len(columns) * height / width + 0.22
     figure = Figure(figsize=(9, 0.9 + cell * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), len(COLUMNS), squeeze=False)
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
     palette = class_palette(classes)
-    for axis, name in zip(axes[0], COLUMNS, strict=True):
+    for axis, name in zip(axes[0], columns, strict=True):
         axis.set_title(name, fontsize=9)
     for row, found in zip(axes, rows, strict=True):
         for axis, image in ((row[0], example["image"]), (row[1], found["image"])):
@@ -158,6 +160,11 @@ def plot_attacked(example, classes, title=""):
         for axis, part in ((row[4], example), (row[5], found)):
             if "dice" in part:
                 axis.set_xlabel(f"Dice {part['dice']:.2f}", fontsize=7.5, labelpad=1.5)
+        if isinstance(found.get("target"), str):
+            row[6].text(0.5, 0.5, found["target"], ha="center", va="center", fontsize=8, transform=row[6].transAxes)
+            row[6].set(box_aspect=height / width)
+        elif "target" in found:
+            row[6].imshow(palette[found["target"]], interpolation="nearest")
         row[0].set_ylabel(found["name"].replace(", ", ",\n"), fontsize=8.5)
         for axis in row:
             axis.set(xticks=[], yticks=[])

@@ -151,6 +151,43 @@ def _drawn(seeds, cases, count, seed):
     return tuple(rng.multinomial(size, np.full(size, 1 / size), count).astype(float) for size in (seeds, cases))
 
 
+def crossed_test(values, *, level=0.95):
+    """Whether the mean of models of several seeds over the same cases is 0, other seeds and cases being possible.
+
+    The variance of the mean is that of the means of seeds over their number, and that of the means of cases over
+    theirs, added (what both share is counted twice, which errs on the safe side); t has Satterthwaite's degrees of
+    freedom. So it is min F' of Clark 1973 for one degree of freedom. One seed alone says nothing of others: then it is
+    Student's test over cases.
+
+    Args:
+        values: `[S, N]`, one number per seed and case, none of them nan.
+        level: coverage of the interval, in (0, 1).
+
+    Returns:
+        (mean, low, high, p of two sides); all but the mean nan below two cases.
+        By simulation, of three seeds: one study in 14 at most has p < 0.05 without a difference, and one in 42 p <
+        0.005 (where seeds are all that varies; else fewer than it says).
+
+    Source: Clark 1973, "The language-as-fixed-effect fallacy"; Satterthwaite 1946.
+
+    Example:
+        >>> [round(each, 3) for each in crossed_test([[1.0, 2.0, 3.0], [2.0, 3.0, 4.0], [0.0, 1.0, 5.0]])]
+        [2.333, -0.981, 5.648, 0.104]
+    """
+    values = np.asarray(values, dtype=np.float64)
+    mean = float(values.mean())
+    if values.shape[1] < 2:
+        return mean, *[float("nan")] * 3
+    parts = [values.mean(axis=1 - axis) for axis in (0, 1) if values.shape[axis] > 1]
+    variance = np.array([part.var(ddof=1) / len(part) for part in parts])
+    if not variance.any():
+        return mean, mean, mean, float(mean == 0)
+    freedom = variance.sum() ** 2 / sum(v**2 / (len(part) - 1) for v, part in zip(variance, parts, strict=True))
+    deviation = np.sqrt(variance.sum())
+    half = float(stats.t.ppf((1 + level) / 2, freedom) * deviation)
+    return mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / deviation, freedom))
+
+
 def area_under(x, y, axis=-1):
     """Mean height of a curve: its area by trapezoids, divided by the range of x.
 

@@ -4,18 +4,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kseg.stats.cases import crossed_interval, holm, sign_flip
+from kseg.stats.cases import crossed_test, holm
 
 SIGNIFICANT = 0.05
-ENOUGH = 11  # cases: their sign flips give p = 2 / 2^11, which 51 comparisons leave below 0.05; of more see `needed`
+ENOUGH = 10  # cases below which no verdict is given: their spread is hardly known
+SEEDS = 3  # seeds below which none is given: two tell next to nothing of how seeds differ
 
 
 class Comparison(NamedTuple):
     """One kind of model against another: mean `difference` of `what`, its interval, and tests.
 
-    The interval resamples seeds and cases; `p` is of a sign-flip test over cases (means over seeds), `adjusted` after
-    Holm's correction over all comparisons made together; `seeds` counts those with a difference above 0, of `of`;
-    `cases` are those compared, and `together` so many comparisons were corrected together.
+    Interval and `p` are of `kseg.stats.crossed_test`: other seeds and other cases might have been drawn. `adjusted` is
+    p after Holm's correction over all comparisons made together; `seeds` counts those with a difference above 0, of
+    `of`; `cases` are those compared.
     """
 
     what: str
@@ -29,34 +30,40 @@ class Comparison(NamedTuple):
     seeds: int
     of: int
     cases: int
-    together: int = 1
 
     @property
-    def needed(self):
-        """How many cases it takes for the least p of the sign-flip test to stay significant after the correction."""
-        return max(ENOUGH, 2 + int(np.floor(np.log2(self.together / SIGNIFICANT))))
-
-    @property
-    def decidable(self):
-        """Whether there is a number, and enough cases for the sign-flip test to pass the correction."""
-        return np.isfinite(self.adjusted) and self.cases >= self.needed
+    def undecidable(self):
+        """Why it can decide nothing, in words; empty if it can."""
+        if self.of < SEEDS:
+            return f"{self.of} seed{'s' * (self.of != 1)}, {SEEDS} are needed"
+        if self.cases < ENOUGH:
+            return f"{self.cases} cases without nan, {ENOUGH} are needed"
+        return "" if np.isfinite([self.low, self.high, self.p]).all() else "no number"
 
     @property
     def holds(self):
-        """Whether `first` is above `second`: beyond chance over cases, and over cases and seeds."""
-        return self.low > 0 and self.adjusted < SIGNIFICANT
+        """Whether `first` is above `second` beyond chance, over seeds and cases."""
+        return self.difference > 0 and self.adjusted < SIGNIFICANT
 
     @property
     def reversed(self):
         """Whether `first` is below `second`, as certainly."""
-        return self.high < 0 and self.adjusted < SIGNIFICANT
+        return self.difference < 0 and self.adjusted < SIGNIFICANT
 
     def said(self, names=None, tested=True):
         """The comparison in words; `names` {what: words for it}; without p unless it was `tested`."""
-        p = ("p < 0.001, " if self.adjusted < 1e-3 else f"p = {self.adjusted:.3f}, ") * tested
-        interval = f"{self.difference:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+        tested = tested and np.isfinite(self.adjusted)
+        p = ("p < 0.001, " if self.adjusted < 1e-3 else f"p = {self.adjusted:.3f}, ") if tested else ""
+        digits = _digits(self.difference, self.low, self.high)
+        interval = "{:+.{d}f} ({:+.{d}f} to {:+.{d}f})".format(self.difference, self.low, self.high, d=digits)
         seeds = f"{self.seeds} of {self.of} seeds above 0"
         return f"{self.first} - {self.second}, {(names or {}).get(self.what, self.what)}: {interval}, {p}{seeds}"
+
+
+def _digits(*values):
+    """Decimals, three or more, that show two digits of the largest of small numbers."""
+    known = [abs(value) for value in values if np.isfinite(value) and value]
+    return max(3, min(6, 1 - int(np.floor(np.log10(max(known)))))) if known else 3
 
 
 def compare(pairs):
@@ -67,24 +74,25 @@ def compare(pairs):
             {seed: `[cases]`}. Compared are the seeds that both have, and the cases that have a number in all of them.
 
     Returns:
-        {key: Comparison}; all nan where nothing is left to compare.
+        {key: Comparison}; all nan where nothing is left to compare. What is `undecidable` has its p, but none that is
+        adjusted, and does not count for the correction.
 
     Example:
-        >>> found = compare({"a": ("Dice", "one", "other", {0: [0.9, 0.8, 0.7]}, {0: [0.8, 0.6, 0.4]})})
-        >>> round(found["a"].difference, 3), found["a"].p, found["a"].seeds
-        (0.2, 0.25, 1)
+        >>> first = {seed: [0.9 + 0.01 * case for case in range(10)] for seed in range(3)}
+        >>> second = {seed: [0.8 + 0.02 * (case + seed) for case in range(10)] for seed in range(3)}
+        >>> found = compare({"a": ("Dice", "one", "other", first, second)})["a"]
+        >>> round(found.difference, 3), round(found.p, 3), found.seeds
+        (0.035, 0.065, 3)
     """
-    found, resamples = {}, max(10_000, 100 * len(pairs))  # the least p, 2 in all resamples, is to pass Holm's factor
+    found = {}
     for key, (what, first, second, ours, theirs) in pairs.items():
         common = sorted(set(ours) & set(theirs), key=str)
         each = [np.subtract(*np.stack([ours[seed], theirs[seed]])) for seed in common]  # stack refuses other cases
         difference = np.stack(each) if each else np.empty((0, 0))
         difference = difference[:, np.isfinite(difference).all(axis=0)]
-        facts = [float("nan")] * 5
-        if difference.size:
-            p = sign_flip(difference.mean(axis=0), resamples=resamples)
-            facts = [float(difference.mean()), *crossed_interval(difference), p, np.nan]
         above, cases = int((difference.mean(axis=1) > 0).sum()) if difference.size else 0, difference.shape[1]
-        found[key] = Comparison(what, first, second, *facts, above, len(common), cases, len(pairs))
-    adjusted = holm([comparison.p for comparison in found.values()])
-    return {key: each._replace(adjusted=float(p)) for (key, each), p in zip(found.items(), adjusted, strict=True)}
+        facts = crossed_test(difference) if difference.size else [float("nan")] * 4
+        found[key] = Comparison(what, first, second, *facts, float("nan"), above, len(common), cases)
+    tested = {key: each.p for key, each in found.items() if not each.undecidable}
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    return {key: each._replace(adjusted=float(adjusted.get(key, "nan"))) for key, each in found.items()}

@@ -10,7 +10,7 @@ from kseg.studies.pixel_data import KEPT_SHARE
 from kseg.studies.pixel_measures import COUNTS, FEW, LEVELS
 from kseg.studies.pixel_models import CUTOUT, SALIENT, SIDE
 from kseg.studies.pixel_table import statistics
-from kseg.studies.verdicts import NEARLY
+from kseg.studies.verdicts import NEARLY, TESTED
 
 CELLS = (
     "Clean Dice: mean over test cases, all slices of a case together. The others: mean height of the curve as a share "
@@ -19,16 +19,11 @@ CELLS = (
     "means over seeds: seeds of one kind differ by more than most kinds do."
 )
 HOW = (
-    "Differences are paired by case. The interval resamples seeds and cases together (95 %); p is of a sign-flip test "
-    "over cases, means over seeds, after Holm's correction for all comparisons of claims 1 to 5. A comparison holds if "
-    "both agree. The test draws 10,000 flips, so that no corrected p of 26 comparisons is below 0.005, and it takes "
-    "the seeds as given: a verdict is one of these models. A claim is *supported* if all its comparisons hold, "
-    "*contradicted* if all hold the other way round, *partly supported* if some hold and none the other way round, "
-    "else *not supported*. Robustness is the mean height of a curve as a share of the model's own clean Dice (claims 3 "
-    "and 4) or as it is (claim 5). Seeds are few, and an interval over few of them is narrower than it says: with "
-    "three it covers 70 to 90 %. Claim 6 is told, not tested: four losses have too few orders for a test; it is "
-    "supported if all correlations of the probability's gradients are above 0 in every seed. Claim 7: nearly equal "
-    f"means that the interval of every difference is within {NEARLY}."
+    f"{TESTED} Holm's correction is over all comparisons of claims 1 to 5. Robustness is the mean height of a curve as "
+    "a share of the model's own clean Dice (claims 3 and 4) or as it is (claim 5). Claim 6 is told, not tested: four "
+    "losses have too few orders for a test; it is supported if all correlations of the probability's gradients are "
+    "above 0 in every seed. Claim 7: nearly equal means that the interval of every difference is within "
+    f"{NEARLY}. The intervals of the tables resample seeds and cases, and are too narrow where seeds are few."
 )
 POOR = 0.6  # clean Dice
 BEYOND = ("level", "count", "noise")  # B to D; A is a part of B

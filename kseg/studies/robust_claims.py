@@ -5,98 +5,133 @@ from itertools import combinations
 import numpy as np
 
 from kseg.stats import compare
+from kseg.studies import robust_told
 from kseg.studies.robust_measures import CLEAN, PGD, TEST, TRANSFERRED, UNTARGETED
-from kseg.studies.robust_models import FOUR, ONE, ORIGINAL, OTHER, PLATEAU, TWO, UNION
+from kseg.studies.robust_models import FOUR, ONE, ORIGINAL, OTHERS, TWO, UNION
 from kseg.studies.verdicts import NEARLY, NONE, alike, ordered
 
-ALIKE = 30.0  # dB: above it the noise of a picture is hard to see
-MOST = 0.95  # of the images; of the pixels of a full-area prediction
-SEEDS = 5  # of which equal signs by chance are rare enough (1 in 16) to be told as a finding
+MOST = 0.95  # of the pixels of a full-area prediction
 ATTACKED = (*TRANSFERRED, "white/ball", "white/steps", UNTARGETED)
 WORDS = {
     "transfer/ball": "transferred, budget", "transfer/steps": "transferred, free steps",
     "white/ball": "white box, budget", "white/steps": "white box, free steps", UNTARGETED: "white box, untargeted",
 }  # fmt: skip
-NAMES = {
-    TEST: "accuracy of all clean test images", "pieces": "pieces of the prediction",
-    **{condition: f"accuracy, {words}" for condition, words in WORDS.items()},
-    **{f"fall {condition}": f"change of accuracy, {words}" for condition, words in WORDS.items()},
-}  # fmt: skip
+SCORED = {
+    "accuracy": "accuracy",
+    "foreground_dice": "foreground Dice",
+}  # the document's, and one that background spares
 TEXTS = {
     "1": "methods one and two leave the images visually alike",
     "2": "the clean accuracies of the four models are alike",
     "3": "under attack model 1 falls to the share of background",
     "4": "model 4 keeps its accuracy under attack",
     "5": "model 4 is more accurate under attack than model 2",
-    "6": "model 3 is partly robust though it never saw PGD",
+    "6": "model 3 is partly robust though it never saw PGD: it loses less than model 1",
     "7": "model 4 is a little more accurate on clean images than model 1",
     "8": "method one gives fragmented predictions, PGD a full area",
     "9": "validation losses fluctuate less with a learning rate that adapts",
-    "10": "models 2 to 4 lose less to transferred images than model 1 of another seed",
+    "10": "models 2 to 4 lose less than model 1 to images made on a model of another seed",
+    "11": "models 2 and 4 lose less than model 1 under attack",
 }
 INTERVALS = ("2", "3", "4")  # claims that things are alike, which go by intervals and take part in no correction
 
 
 def claims(result):
-    """The verdicts: a list of dicts `claim`, `text`, `verdict`, `why`, `readings` and `comparisons`.
+    """The verdicts: a list of dicts `claim`, `text`, `verdict`, `why`, `readings`, `dice` and `comparisons`.
 
-    The verdict of a claim about attacks is that of images made on model 1 within the budget, or by free steps if those
-    take nothing from model 1; `readings` {condition: verdict} are those of all ways to attack.
+    The verdict of a claim about attacks is that of accuracy and of images made on model 1 within the budget, or by free
+    steps if those take nothing from model 1; `readings` {condition: verdict} are those of all ways to attack, `dice`
+    the same by the Dice of the foreground.
     """
-    pairs = _pairs(result)
-    found = compare({key: pair for key, pair in pairs.items() if key[0] in INTERVALS})
-    found |= compare({key: pair for key, pair in pairs.items() if key[0] not in INTERVALS})
-    nearly = tolerance(result)
+    gates = compare(_gates(result))
+    found = {score: _compared(_pairs(result, score, [each for each in ATTACKED if _open(gates[each])]))
+             for score in SCORED}  # fmt: skip
+    under = {score: _attacked(result, score, found[score], gates) for score in SCORED}
+    first = found["accuracy"]
     decided = {
-        "1": _visible(result), "2": (*alike(_of(found, "2"), NAMES), {}),
-        "3": _under(found, "3", lambda these: _fallen(these, nearly), gated=False),
-        "4": _under(found, "4", lambda these: alike(these, NAMES, nearly)), "5": _under(found, "5", _ordered),
-        "6": _under(found, "6", _ordered), "7": (*ordered(_of(found, "7"), NAMES), {}),
-        "8": _fragments(result, found), "9": _calm(result), "10": _under(found, "10", _ordered, TRANSFERRED),
+        "1": robust_told.visible(result), "2": alike(_of(first, "2")), "7": ordered(_of(first, "7")),
+        "8": _fragments(result, first), "9": robust_told.calm(result),
     }  # fmt: skip
-    return [
-        {
-            "claim": claim, "text": TEXTS[claim], "verdict": verdict, "why": why, "readings": readings,
-            "comparisons": [each._asdict() for key, each in found.items() if key[0] == claim],
-        }
-        for claim, (verdict, why, readings) in decided.items()
-    ]  # fmt: skip
+    told = []
+    for claim, text in TEXTS.items():
+        readings, dice = (under[score].get(claim, {}) for score in SCORED)
+        verdict, why = decided[claim] if claim in decided else _chosen(readings)
+        told.append({
+            "claim": claim, "text": text, "verdict": verdict, "why": why,
+            "readings": {condition: each[0] for condition, each in readings.items()},
+            "dice": {condition: each[0] for condition, each in dice.items()},
+            "comparisons": [each._asdict() for those in found.values() for key, each in those.items()
+                            if key[0].split()[0] == claim],
+        })  # fmt: skip
+    return told
 
 
-def tolerance(result):
+def tolerance(result, score="accuracy"):
     """What counts as kept, or as fallen to background: `NEARLY`, or a quarter of what there is to lose if less."""
-    room = result.mean(ORIGINAL, CLEAN, "accuracy")[0] - result.true_background().mean()
+    room = result.mean(ORIGINAL, CLEAN, score)[0] - (result.true_background().mean() if score == "accuracy" else 0.0)
     return min(NEARLY, 0.25 * max(room, 0.0))
 
 
-def _pairs(result):
-    """{(claim, condition, ..): what `kseg.stats.compare` takes}; "gate" is what an attack takes from model 1."""
+def _compared(pairs):
+    found = compare({key: pair for key, pair in pairs.items() if key[0] in INTERVALS})
+    return found | compare({key: pair for key, pair in pairs.items() if key[0] not in INTERVALS})
 
-    def versus(what, first, second, values):
-        return what, first, second, values(first), values(second)
 
-    def accuracy(condition):
-        return lambda label: result.scores(label, condition, "accuracy")
+def _gates(result):
+    """{condition: what `kseg.stats.compare` takes}: what each attack takes from the foreground Dice of model 1."""
+    none = dict.fromkeys((entry.seed for entry in result.models(ORIGINAL)), 0 * result.true_background())
+    return {
+        condition: (f"change of foreground Dice, {WORDS[condition]}", ORIGINAL, "none",
+                    result.falls(ORIGINAL, condition, "foreground_dice"), none)
+        for condition in ATTACKED
+    }  # fmt: skip
 
-    share = {entry.seed: result.true_background() for entry in result.models(ORIGINAL)}
-    pairs = {("2", TEST, *two): versus(TEST, *two, accuracy(TEST)) for two in combinations(FOUR, 2)}
-    pairs["7", TEST] = versus(TEST, UNION, ORIGINAL, accuracy(TEST))
-    for condition in ATTACKED:
-        fall = f"fall {condition}"
-        none = {entry.seed: 0 * result.true_background() for entry in result.models(ORIGINAL)}
+
+def _open(gate):
+    return not gate.undecidable and gate.reversed
+
+
+def _pairs(result, score, conditions):
+    """{(claim, condition, ..): what `kseg.stats.compare` takes} of the attacks that take something from model 1."""
+    seeds, word = [entry.seed for entry in result.models(ORIGINAL)], SCORED[score]
+    none, share = (dict.fromkeys(seeds, value) for value in (0 * result.true_background(), result.true_background()))
+    pairs = {}
+
+    def versus(key, what, first, second, values):
+        pairs[key] = (what, first, second, values(first), values(second))
+
+    for condition in conditions:
+
+        def level(label, condition=condition):
+            return result.scores(label, condition, score)
 
         def falls(label, condition=condition):
-            return result.falls(label, condition)
+            return result.falls(label, condition, score)
 
-        pairs["gate", condition] = (fall, ORIGINAL, "none", falls(ORIGINAL), none)
-        pairs["3", condition] = (condition, ORIGINAL, "background", accuracy(condition)(ORIGINAL), share)
+        fall = f"change of {word}, {WORDS[condition]}"
         pairs["4", condition] = (fall, UNION, "none", falls(UNION), none)
-        pairs["5", condition] = versus(condition, UNION, ONE, accuracy(condition))
-        pairs["6", condition] = versus(fall, TWO, ORIGINAL, falls)
-        for label in (ONE, TWO, UNION) if condition in TRANSFERRED and result.models(OTHER) else ():
-            pairs["10", condition, label] = versus(fall, label, OTHER, falls)
+        versus(("5", condition), f"{word}, {WORDS[condition]}", UNION, ONE, level)
+        versus(("6", condition), fall, TWO, ORIGINAL, falls)
+        for label in (ONE, UNION):
+            versus(("11", condition, label), fall, label, ORIGINAL, falls)
+        for label in (ONE, TWO, UNION) if condition in TRANSFERRED and result.controls else ():
+            versus(("10", condition, label), fall, OTHERS[label], OTHERS[ORIGINAL], falls)
+        if score == "accuracy":
+            pairs["3", condition] = (f"{word}, {WORDS[condition]}", ORIGINAL, "background", level(ORIGINAL), share)
+            pairs["3 fall", condition] = (fall, ORIGINAL, "none", falls(ORIGINAL), none)
+    return pairs | (_without_attack(result) if score == "accuracy" else {})
+
+
+def _without_attack(result):
+    def clean(label):
+        return result.scores(label, TEST, "accuracy")
+
+    words = "accuracy of all clean test images"
+    pairs = {("2", TEST, *two): (words, *two, *map(clean, two)) for two in combinations(FOUR, 2)}
+    pairs["7", TEST] = (words, UNION, ORIGINAL, clean(UNION), clean(ORIGINAL))
+    pieces = {name: _by_case(result, name) for name in ("method one", "clean", *PGD.values())}
     for name in ("clean", *PGD.values()):
-        pairs["8", name] = versus("pieces", "method one", name, lambda each: _by_case(result, each))
+        pairs["8", name] = ("pieces of the prediction", "method one", name, pieces["method one"], pieces[name])
     return pairs
 
 
@@ -112,67 +147,53 @@ def _of(found, claim, *which):
     return [each for key, each in found.items() if key[0] == claim and (not which or key[1] in which)]
 
 
-def _ordered(comparisons):
-    return ordered(comparisons, NAMES)
+def _one(found, claim, condition):
+    (each,) = _of(found, claim, condition)
+    return each
 
 
-def _under(found, claim, judge, conditions=ATTACKED, gated=True):
-    """Verdict under each way to attack that takes something from model 1; the first of them is the claim's."""
-    readings = {}
-    for condition in conditions:
-        (taken,) = _of(found, "gate", condition)
-        if claim == "3":
-            readings[condition] = judge([taken, *_of(found, claim, condition)])
-        elif gated and not taken.reversed:
-            told = f"this attack does not surely take anything from model 1: {taken.said(NAMES)}"
-            readings[condition] = ("not decided", told)
-        else:
-            readings[condition] = judge(_of(found, claim, condition))
+def _attacked(result, score, found, gates):
+    """{claim: {condition: (verdict, why)}} of the claims about attacks, by one score."""
+    nearly = tolerance(result, score)
+    judges = dict.fromkeys(("5", "6", "10", "11"), lambda these, _: ordered(these))
+    judges["4"] = lambda these, _: alike(these, None, nearly)
+    if score == "accuracy":
+        judges["3"] = lambda these, condition: _fallen(_one(found, "3 fall", condition), these, nearly)
+    return {
+        claim: {
+            condition: _told(judge, _of(found, claim, condition), condition, gates[condition])
+            for condition in (TRANSFERRED if claim == "10" else ATTACKED)
+        }
+        for claim, judge in judges.items()
+    }
+
+
+def _told(judge, these, condition, gate):
+    """(verdict, why) under one way to attack, which must take something from model 1."""
+    if not _open(gate):
+        why = gate.undecidable or "this attack does not surely take anything from model 1"
+        return "not decided", f"{why}: {gate.said()}"
+    return judge(these, condition) if these else ("not decided", NONE)
+
+
+def _chosen(readings):
+    """The verdict of the first way to attack, of the transferred ones, that decides; and why."""
     decided = [each for each in TRANSFERRED if readings[each][0] != "not decided"]
     chosen = decided[0] if decided else TRANSFERRED[0]
     verdict, why = readings[chosen]
-    return verdict, f"{WORDS[chosen]}; {why}", {condition: each[0] for condition, each in readings.items()}
+    return verdict, f"{WORDS[chosen]}; {why}"
 
 
-def _fallen(comparisons, nearly):
+def _fallen(taken, level, nearly):
     """Verdict on (change of model 1, model 1 against background): it must fall, and to there."""
-    taken, level = comparisons
-    if not taken.decidable:
-        return ordered([taken], NAMES)
-    if not taken.reversed:
-        return "contradicted" if taken.low > -nearly else "not supported", f"it does not fall: {taken.said(NAMES)}"
-    verdict, why = alike([level], NAMES, nearly)
-    return verdict, f"it falls: {taken.said(NAMES)}; {why}"
-
-
-def _visible(result):
-    told, verdicts = [], {}
-    for name in dict.fromkeys(name for _, name in result.records):
-        records = [record for (_, each), record in result.records.items() if each == name]
-        psnr = np.concatenate([record["psnr"] for record in records])
-        largest = np.concatenate([record["largest"] for record in records])
-        share = float((psnr >= ALIKE).mean())
-        verdicts[name] = share >= MOST
-        told.append(
-            f"{name}: {100 * share:.0f} % of {len(psnr)} images with at least {ALIKE:g} dB (median "
-            f"{np.quantile(psnr, 0.5, method='inverted_cdf'):.1f} dB), largest change {100 * np.median(largest):.1f} % "
-            f"of the range (median), {100 * largest.max():.1f} % (most)"
-        )
-    if not verdicts:
-        return "not decided", "no images were perturbed", {}
-    held = list(verdicts.values())
-    verdict = "supported" if all(held) else "partly supported" if any(held) else "contradicted"
-    least = -20 * np.log10(result.budget * len(result.classes))
-    bound = f"the budget alone leaves {least:.0f} dB at least"
-    return (
-        verdict,
-        f"alike: {100 * MOST:.0f} % of the images with {ALIKE:g} dB or more; {bound}; " + "; ".join(told),
-        {},
-    )
+    if not taken.undecidable and not taken.reversed:
+        return "contradicted" if taken.low > -nearly else "not supported", f"it does not fall: {taken.said()}"
+    verdict, why = alike(level, None, nearly)
+    return verdict, f"it falls: {taken.said()}; {why}"
 
 
 def _fragments(result, found):
-    verdict, why = ordered(_of(found, "8"), NAMES)
+    verdict, why = ordered(_of(found, "8"))
     full = float(result.method(PGD["steps"], "goal").mean())
     names = ("clean", "method one", *PGD.values())
     if verdict == "supported" and full < MOST:
@@ -181,27 +202,4 @@ def _fragments(result, found):
     words = ", ".join(f"{name} {pieces[name]:.1f} pieces of {classes[name]:.1f} classes" for name in names)
     near = result.method(PGD["ball"], "goal").mean()
     goal = f"share of the class that PGD aims at {full:.3f} by free steps, {near:.3f} within the budget"
-    return verdict, f"{words}; {goal} (full area: {MOST:g}); {why}", {}
-
-
-def _calm(result):
-    """Told, not tested, below `SEEDS` seeds."""
-    if PLATEAU not in result.labels:
-        return "not decided", NONE, {}
-    adapted = result.fluctuation(PLATEAU)
-    plain = {seed: value for seed, value in result.fluctuation(ORIGINAL).items() if seed in adapted}
-    change = np.array([adapted[seed] - plain[seed] for seed in plain])
-    if not np.isfinite(change).all():
-        return "not decided", "too few epochs", {}
-    rates = [result.histories[entry.name].get("learning_rate", [np.nan]) for entry in result.models(PLATEAU)]
-    told = "; ".join(f"seed {seed}: {plain[seed]:.3f} plain, {adapted[seed]:.3f} adapted" for seed in plain)
-    why = (
-        "standard deviation of the changes from epoch to epoch over the mean, later half of the epochs; the rate "
-        f"fell in {sum(min(each) < max(each) for each in rates)} of {len(rates)} runs; {told}"
-    )
-    if not all(min(each) < max(each) for each in rates):
-        return "not decided", f"{why}; nothing adapted in some runs", {}
-    if len(change) < SEEDS:
-        return "not decided", f"{why}; {len(change)} seeds, {SEEDS} are needed", {}
-    verdict = "supported" if (change < 0).all() else "contradicted" if (change > 0).all() else "not supported"
-    return verdict, why, {}
+    return verdict, f"{words}; {goal} (full area: {MOST:g}); {why}"

@@ -69,10 +69,12 @@ def perturb(data, attacker, method, model_file, path, batch_size=16, tell=lambda
             for start, stop, parts in _blocks(index, rows):
                 images, masks = data.read(split, start, stop)
                 if split == "train":
-                    found = attacker(images, masks, batch_size=batch_size, rows=np.arange(start, stop))
+                    found = attacker(
+                        images, masks, batch_size=batch_size, rows=np.arange(start, stop),
+                        tell=lambda done, start=start, rows=rows: tell((start + done) / rows),
+                    )  # fmt: skip
                     records.append(record_of(found, images, attacker.high - attacker.low))
                     images = found.images
-                    tell(stop / rows)
                 for name, part in parts:
                     within = slice(part.start - start, part.stop - start)
                     writer.add(

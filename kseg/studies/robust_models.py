@@ -11,8 +11,9 @@ from kseg.training import run
 
 ORIGINAL, ONE, TWO, UNION = "1 original", "2 method one", "3 method two", "4 union"
 FLY, FREE, PLATEAU = "5 on the fly", "6 free", "1 with plateau"
-OTHER = "1 of another seed"  # not trained for itself: shows what images made on another model do by themselves
 FOUR, EXTRAS = (ORIGINAL, ONE, TWO, UNION), (FLY, FREE, PLATEAU)
+# Not trained for themselves: models that began elsewhere than the model whose images they are shown.
+OTHERS = {label: f"{label[0]} of another seed" for label in FOUR}
 METHOD_OF = {ONE: "method one", TWO: "method two"}
 FILES = {ONE: "method_one.h5", TWO: "method_two.h5", UNION: "union.h5"}  # what they are trained on
 
@@ -27,7 +28,7 @@ class Entry(NamedTuple):
     @property
     def name(self):
         """Of the model among all, fit for a file; a control borrows the folder of another."""
-        return f"control_seed{self.seed}" if self.label == OTHER else self.folder.name
+        return f"control_{self.label[0]}_seed{self.seed}" if self.label in OTHERS.values() else self.folder.name
 
 
 def entry_of(label, seed, folder):

@@ -4,8 +4,8 @@ import numpy as np
 
 from kseg import report
 from kseg.studies.robust_data import METHODS
-from kseg.studies.robust_measures import CLEAN, CONDITIONS, PGD, TEST
-from kseg.studies.robust_models import FOUR, ORIGINAL
+from kseg.studies.robust_measures import CLEAN, CONDITIONS, PGD, TEST, TRANSFERRED
+from kseg.studies.robust_models import FOUR, ORIGINAL, OTHERS
 from kseg.studies.robust_table import SCORES
 
 FIGURES = {
@@ -14,6 +14,7 @@ FIGURES = {
     "losses.png": "Figure 4: validation loss",
     "attacked.png": "Figures 5 to 8: what the models say under the evaluation attack",
     "scores.png": "Scores without and under attack",
+    "transfer.png": "Transferred images, to models of the same and of another seed",
     "reliability.png": "Calibration",
 }
 SHORT = {
@@ -51,6 +52,11 @@ def figures(result):
         [_panel(result, score, conditions) for score in ("accuracy", "foreground_dice")], styles,
         f"{about}; mean over cases and seeds, 95 %",
     )  # fmt: skip
+    if result.controls:
+        found["transfer.png"] = report.plot_model_scores(
+            [_elsewhere(result, score) for score in ("accuracy", "foreground_dice")], report.model_styles(FOUR),
+            f"{about}; mean over cases and seeds, 95 %",
+        )  # fmt: skip
     panels = {}
     for condition in (CLEAN, "transfer/ball", "white/ball"):
         curves = {label: result.calibration(label, condition)["curve"] for label in result.labels}
@@ -69,10 +75,15 @@ def _methods(result):
     target = result.classes[1 + np.bincount(mask.ravel(), minlength=len(result.classes))[1:].argmax()]
     names = {one: one, PGD["steps"]: f"PGD to\n{target},\nfree steps", PGD["ball"]: f"PGD to\n{target},\nbudget",
              two: two}  # fmt: skip
+    whole = np.full_like(mask, result.classes.index(target))
+    targets = {one: "every class\nin turn", two: mask} | dict.fromkeys(PGD.values(), whole)
     rows = [
-        {"name": told, "image": measures[f"example/{name}/image"], "predicted": measures[f"example/{name}/predicted"]}
+        {
+            "name": told, "image": measures[f"example/{name}/image"], "target": targets[name],
+            "predicted": measures[f"example/{name}/predicted"],
+        }
         for name, told in names.items()
-    ]
+    ]  # fmt: skip
     example = {
         "image": measures["example/image"], "mask": mask,
         "predicted": measures[f"example/{CLEAN}/predicted"], "value_range": result.value_range, "attacked": rows,
@@ -112,15 +123,30 @@ def _panel(result, score, conditions):
         name: {label: result.mean(label, condition, score) for label in result.labels}
         for condition, name in conditions.items()
     }
+    return _labelled(result, score, groups)
+
+
+def _elsewhere(result, score):
+    """Models 1 to 4 of the seed that the images were made on, beside those of another."""
+    groups = {}
+    for condition in (CLEAN, *TRANSFERRED):
+        name = SHORT[condition]
+        groups[f"{name}:\nsame seed"] = {label: result.mean(label, condition, score) for label in FOUR}
+        groups[f"{name}:\nanother"] = {label: result.mean(OTHERS[label], condition, score) for label in FOUR}
+    del groups[f"{SHORT[CLEAN]}:\nanother"]  # the same models
+    return _labelled(result, score, groups)
+
+
+def _labelled(result, score, groups):
     floor = float(result.true_background().mean()) if score == "accuracy" else None
     return {"ylabel": LABELS[score], "groups": groups, "floor": floor, "floor_name": "share of background"}
 
 
 def score_rows(result):
     """A dict a kind of model and condition: means with intervals, per class, calibration; for a CSV file."""
-    rows = []
-    for label in result.labels:
-        for condition in (TEST, *CONDITIONS):
+    rows, others = [], OTHERS.values() if result.controls else ()
+    for label in (*result.labels, *others):
+        for condition in (CLEAN, *TRANSFERRED) if label in others else (TEST, *CONDITIONS):
             row = {"model": label, "condition": condition}
             for score in SCORES:
                 row |= dict(zip((score, f"{score} low", f"{score} high"), result.mean(label, condition, score),
@@ -129,17 +155,20 @@ def score_rows(result):
                 values = result.per_class(label, condition, kind)
                 row |= {f"{kind} {name}": value for name, value in zip(result.classes, values, strict=True)}
             row["background"] = np.mean(list(result.background(label, condition).values()))
-            found = None if condition == TEST else result.calibration(label, condition)
+            found = None if condition == TEST or label in others else result.calibration(label, condition)
             row |= {name: found[name][0] if found else float("nan") for name in ("ece", "brier")}
             rows.append({name: round(float(v), 5) if not isinstance(v, str) else v for name, v in row.items()})
     return rows
 
 
 def case_rows(result):
-    """A dict a model, condition and case; for a CSV file, and for pairs with other models."""
+    """A dict a model, condition and case; for a CSV file, and for pairs with other models.
+
+    The seed of a model of another seed is that of the images it is shown.
+    """
     cases, rows = np.unique(result.case), []
-    for entry in result.entries:
-        for condition in CONDITIONS:
+    for entry in (*result.entries, *result.controls):
+        for condition in (CLEAN, *TRANSFERRED) if entry in result.controls else CONDITIONS:
             scores = result.of_case(entry, condition)
             for number, case in enumerate(cases):
                 cells = {name: round(float(scores[name][number]), 6) for name in SCORES}

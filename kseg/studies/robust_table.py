@@ -1,6 +1,6 @@
 """The measures of all models of D4's study brought together: scores by case, per class, calibration, histories."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,8 @@ class Result:
         name: of the data.
         classes: names, background first.
         entries: the models (`robust_models.Entry`).
-        controls: models 1 of another seed, which saw the images made on that of their `seed`; few measures.
+        controls: models 1 to 4 of another seed (`robust_models.OTHERS`), shown the images that were made on model 1 of
+            their `seed`; of clean and transferred images alone.
         case, test_case: `[n]` case of each attacked image, and of each test image.
         value_range: of the images.
         budget: share of the range.
@@ -53,6 +54,21 @@ class Result:
     def labels(self):
         """The kinds of models, in the order of the study."""
         return list(dict.fromkeys(entry.label for entry in self.entries))
+
+    @cached_property
+    def often(self):
+        """The labels of which there are models of most seeds."""
+        most = max(len(self.models(label)) for label in self.labels)
+        return [label for label in self.labels if len(self.models(label)) == most]
+
+    def counted(self, label):
+        """A kind of models, and that there is one of it where there are more of others."""
+        return label if label in self.often else f"{label} (one model)"
+
+    def only(self, seed):
+        """The same of one seed."""
+        entries, controls = (tuple(e for e in each if e.seed == seed) for each in (self.entries, self.controls))
+        return replace(self, entries=entries, controls=controls)
 
     def models(self, label):
         """The entries of one kind, by seed."""

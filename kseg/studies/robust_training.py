@@ -114,14 +114,16 @@ def _measured(entry, first, bench, folder, steps):
 
 
 def _controls(config, folder):
-    """{entry: file of images}: the images made on model 1 of each seed, shown to model 1 of the next one."""
+    """{entry: file of images}: the images made on model 1 of each seed, shown to models 1 to 4 of the next one."""
     if config.seeds < 2:
         return {}
-    pairs = {}
-    for seed in range(config.seeds):
-        other = robust_models.entry_of(robust_models.ORIGINAL, (seed + 1) % config.seeds, folder)
-        pairs[robust_models.Entry(robust_models.OTHER, seed, other.folder)] = folder / "attacked" / f"seed{seed}.h5"
-    return pairs
+    return {
+        robust_models.Entry(
+            name, seed, robust_models.entry_of(label, (seed + 1) % config.seeds, folder).folder
+        ): folder / "attacked" / f"seed{seed}.h5"
+        for seed in range(config.seeds)
+        for label, name in robust_models.OTHERS.items()
+    }  # fmt: skip
 
 
 def _digest(entry):

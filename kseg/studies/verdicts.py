@@ -1,6 +1,17 @@
 """Verdicts on what a document claims, from comparisons of kinds of models."""
 
+from kseg.stats import ENOUGH, SEEDS
+
 NEARLY = 0.02  # scores that differ by no more are alike
+TESTED = (
+    "Differences are paired by case and by seed. Interval (95 %) and p allow for other seeds and other cases that "
+    "might have been drawn: t of the mean, the variances of the means of seeds and of the means of cases added (min F' "
+    "of Clark 1973, Satterthwaite's degrees of freedom). A comparison holds if p is below 0.05, after Holm's "
+    f"correction where several are made; below {SEEDS} seeds or {ENOUGH} cases nothing is decided. A claim is "
+    "*supported* if all its comparisons hold, *contradicted* if all hold the other way round, *partly supported* if "
+    "some hold and none the other way round, else *not supported*, which with few seeds may only mean that they do not "
+    "suffice."
+)
 NONE = "a kind of model that it speaks of was not trained"
 
 
@@ -11,11 +22,8 @@ def ordered(comparisons, names=None):
         comparisons: list of `kseg.stats.Comparison`.
         names: {what: words for it}.
     """
-    if not comparisons:
-        return "not decided", NONE
-    if not all(each.decidable for each in comparisons):
-        few, needed = min(each.cases for each in comparisons), max(each.needed for each in comparisons)
-        return "not decided", f"{few} cases without nan are too few, {needed} are needed: " + said(comparisons, names)
+    if why := missing(comparisons, names):
+        return "not decided", why
     held, against = ([each for each in comparisons if getattr(each, how)] for how in ("holds", "reversed"))
     if len(held) == len(comparisons):
         verdict = "supported"
@@ -30,10 +38,8 @@ def ordered(comparisons, names=None):
 
 def alike(comparisons, names=None, nearly=NEARLY):
     """(verdict, why) of a claim that no two differ by more than `nearly`; by intervals alone."""
-    if not comparisons:
-        return "not decided", NONE
-    if not all(each.low == each.low for each in comparisons):
-        return "not decided", "a comparison has no number: " + said(comparisons, names, False)
+    if why := missing(comparisons, names, tested=False):
+        return "not decided", why
     inside = [max(-each.low, each.high) < nearly for each in comparisons]
     outside = [min(abs(each.low), abs(each.high)) > nearly and each.low * each.high > 0 for each in comparisons]
     verdict = "supported" if all(inside) else "contradicted" if any(outside) else "not supported"
@@ -42,6 +48,14 @@ def alike(comparisons, names=None, nearly=NEARLY):
         verdict,
         f"nearly: intervals of all differences within {nearly:.3g}; the widest is {widest.said(names, False)}",
     )
+
+
+def missing(comparisons, names=None, tested=True):
+    """Why comparisons decide nothing, in words; empty if they do."""
+    if not comparisons:
+        return NONE
+    lacking = [each.undecidable for each in comparisons if each.undecidable]
+    return f"{lacking[0]}: {said(comparisons, names, tested)}" if lacking else ""
 
 
 def said(comparisons, names=None, tested=True):

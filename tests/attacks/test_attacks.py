@@ -104,6 +104,12 @@ def test_an_image_gets_the_same_in_any_batch(ran, name):
     assert same.mean() > 0.98  # a gradient of rounding noise has either sign
 
 
+def test_batches_tell_how_many_images_are_done(ran):
+    told, (_, attacker) = [], ran("fgsm")
+    attacker(IMAGES, MASKS, batch_size=len(IMAGES) - 1, tell=told.append)
+    assert told == [len(IMAGES) - 1, len(IMAGES)]
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_compiled_and_not_agree(ran, name):
     found, (compiled, attacker) = ran(name)[0], ran(name, jit=True)

@@ -1,21 +1,12 @@
-"""One kind of model against another: against scipy, all sign flips written out, and Holm by hand."""
-
-from itertools import product
+"""One kind of model against another: against variances written out, scipy where one factor is all, and Holm by hand."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from kseg.stats import ENOUGH, Comparison, compare, crossed_interval
+from kseg.stats import ENOUGH, Comparison, compare, crossed_test
 
 NAN = float("nan")
-
-
-def flips(difference):
-    """p of two sides of all sign flips of the mean, one by one: twice the smaller tail, as `scipy.stats` has it."""
-    signs = np.array(list(product([-1, 1], repeat=len(difference))))
-    means, seen = (signs * difference).mean(axis=1), np.mean(difference)
-    return min(1.0, 2 * min((means >= seen - 1e-12).mean(), (means <= seen + 1e-12).mean()))
 
 
 def scores(seeds, cases, lift=0.0, seed=0):
@@ -35,25 +26,62 @@ def made(**changes):
     return Comparison(**facts | changes)
 
 
-def test_difference_and_p_are_of_means_over_seeds_by_case():
-    ours, theirs = scores((0, 1, 2), 9, lift=0.02), scores((0, 1, 2), 9, seed=1)
+def by_hand(d):
+    """Clark's min F' of a mean against 0 and its p, sums of squares written out: F1 over cases, F2 over seeds."""
+    seeds, cases = d.shape
+    mean = d.sum() / d.size
+    of_case = sum((d[:, n].mean() - mean) ** 2 for n in range(cases)) * seeds / (cases - 1)
+    of_seed = sum((d[s].mean() - mean) ** 2 for s in range(seeds)) * cases / (seeds - 1)
+    f1, f2 = seeds * cases * mean**2 / of_case, seeds * cases * mean**2 / of_seed
+    least = f1 * f2 / (f1 + f2)
+    freedom = (f1 + f2) ** 2 / (f1**2 / (seeds - 1) + f2**2 / (cases - 1))
+    return least, freedom, stats.f.sf(least, 1, freedom)
+
+
+@pytest.mark.parametrize(("seeds", "cases"), [(3, 12), (5, 10), (2, 40)])
+def test_p_is_that_of_min_f(seeds, cases):
+    ours, theirs = scores(range(seeds), cases, lift=0.02), scores(range(seeds), cases, seed=1)
+    d = np.stack([ours[s] - theirs[s] for s in ours])
+    mean, low, high, p = crossed_test(d)
+    least, freedom, expected = by_hand(d)
+    assert p == pytest.approx(expected)
+    assert 0.01 < p < 0.99  # neither nothing nor all, so that a wrong test would be seen
+    assert mean == pytest.approx(d.mean())
+    half = stats.t.ppf(0.975, freedom) * abs(mean) / np.sqrt(least)
+    assert (low, high) == pytest.approx((mean - half, mean + half))
     found = one(ours, theirs)
-    by_case = np.mean([ours[s] - theirs[s] for s in ours], axis=0)
     assert found[:3] == ("Dice", "first", "second")
-    assert found.difference == pytest.approx(by_case.mean())
-    assert found.p == pytest.approx(flips(by_case))
-    assert 0.02 < found.p < 0.98  # neither nothing nor all, so that a wrong test would be seen
-    peer = stats.permutation_test((by_case,), np.mean, permutation_type="samples", n_resamples=np.inf)
-    assert found.p == pytest.approx(peer.pvalue)
-    assert (found.seeds, found.of, found.cases) == (sum((ours[s] - theirs[s]).mean() > 0 for s in ours), 3, 9)
+    assert (found.difference, found.low, found.high, found.p) == pytest.approx((mean, low, high, p))
+    assert (found.seeds, found.of, found.cases) == (sum(d.mean(axis=1) > 0), seeds, cases)
+
+
+def test_where_cases_or_seeds_are_all_that_varies_it_is_students_test():
+    case, seed = np.random.default_rng(0).normal(0.03, 0.1, (2, 14))
+    for values in (np.tile(case, (4, 1)), np.tile(seed[:, None], 14), case[None]):
+        line = case if values[0, 0] != values[0, 1] else seed
+        expected = stats.ttest_1samp(line, 0)
+        interval = expected.confidence_interval(0.95)
+        np.testing.assert_allclose(crossed_test(values), [line.mean(), *interval, expected.pvalue])
+    half = [stats.ttest_1samp(case, 0).confidence_interval(0.5).low, crossed_test(case[None], level=0.5)[1]]
+    assert half[0] == pytest.approx(half[1])
+
+
+@pytest.mark.parametrize(("of_seed", "of_case"), [(0.0, 1.0), (1.0, 0.3), (1.0, 1.0), (0.3, 1.0), (0.0, 0.0)])
+def test_it_is_wrong_no_more_often_than_its_docstring_says(of_seed, of_case):
+    rng = np.random.default_rng(5)
+    p = []
+    for _ in range(1500):
+        noise = rng.normal(0, 0.5, (3, 12))
+        p.append(crossed_test(of_seed * rng.normal(size=(3, 1)) + of_case * rng.normal(size=12) + noise)[3])
+    assert (np.array(p) < 0.05).mean() < 0.09  # 1 in 14, and three standard errors
+    assert (np.array(p) < 0.005).mean() < 0.036  # 1 in 42
 
 
 def test_p_has_two_sides_and_turns_with_the_pair():
     ours, theirs = scores((0, 1), 8, lift=0.05), scores((0, 1), 8, seed=1)
     there, back = one(ours, theirs), one(theirs, ours)
     assert (back.difference, back.seeds) == (pytest.approx(-there.difference), there.of - there.seeds)
-    assert (back.low, back.high) == pytest.approx((-there.high, -there.low), abs=0.005)  # both are resampled
-    assert back.p == pytest.approx(there.p)
+    assert (back.low, back.high, back.p) == pytest.approx((-there.high, -there.low, there.p))
 
 
 def test_many_seeds_widen_the_interval_where_they_disagree():
@@ -61,47 +89,55 @@ def test_many_seeds_widen_the_interval_where_they_disagree():
     lifts = dict(enumerate(np.random.default_rng(3).normal(0, 0.2, 12)))
     noise = np.random.default_rng(4).normal(0, 0.001, (12, 20))
     found = one({s: lift + noise[s] for s, lift in lifts.items()}, {s: np.zeros(20) for s in lifts})
-    spread = np.std(list(lifts.values())) / np.sqrt(12)
-    assert found.high - found.low == pytest.approx(2 * 1.96 * spread, rel=0.06)
+    spread = np.std(list(lifts.values()), ddof=1) / np.sqrt(12)
+    assert found.high - found.low == pytest.approx(2 * stats.t.ppf(0.975, 11) * spread, rel=0.01)
 
 
-def test_one_seed_has_the_interval_of_its_cases():
-    ours, theirs = scores((4,), 200, lift=0.01), scores((4,), 200, seed=1)
-    found, each = one(ours, theirs), ours[4] - theirs[4]
-    half = 1.96 * each.std() / np.sqrt(200)
-    assert (found.low, found.high) == pytest.approx((each.mean() - half, each.mean() + half), abs=0.0006)
-    assert found.of == 1
+def test_what_does_not_vary_is_sure():
+    same = {s: np.full(12, 0.5) for s in range(3)}
+    nothing, something = one(same, same), one(same, {s: np.full(12, 0.25) for s in range(3)})
+    assert (nothing.low, nothing.high, nothing.p) == (0, 0, 1) and not (nothing.holds or nothing.reversed)
+    assert (something.low, something.high, something.p) == (0.25, 0.25, 0) and something.holds
 
 
-def test_holm_counts_the_comparisons_made_together():
-    """p of 2 / 2^n by signs that all agree: 0.0078, 0.0156, 0.03125, 0.5; Holm multiplies by 4, 3, 2, 1 and rises."""
-    cases = {"b": 7, "d": 2, "a": 8, "c": 6}
-    pairs = {key: ("dice", key, "zero", {0: np.linspace(0.1, 0.2, n)}, {0: np.zeros(n)}) for key, n in cases.items()}
+def test_holm_counts_the_comparisons_that_can_decide():
+    """Holm multiplies the sorted p by 3, 2, 1 and rises; one of two seeds and one of few cases take no part."""
+    lifts = {"b": 0.06, "a": 0.1, "c": 0.02}
+    pairs = {
+        key: ("dice", key, "zero", scores(range(3), 12, lift, seed=7), scores(range(3), 12, seed=1))
+        for key, lift in lifts.items()
+    }
+    pairs["few"] = ("dice", "few", "zero", scores(range(3), ENOUGH - 1, 0.3), scores(range(3), ENOUGH - 1, seed=1))
+    pairs["two"] = ("dice", "two", "zero", scores(range(2), 12, 0.3), scores(range(2), 12, seed=1))
     found = compare(pairs)
-    assert list(found) == ["b", "d", "a", "c"]
-    assert {key: each.p for key, each in found.items()} == pytest.approx({k: 2 / 2**n for k, n in cases.items()})
-    by_hand = {"a": 4 / 128, "b": 3 / 64, "c": 2 / 32, "d": 0.5}
-    assert {key: each.adjusted for key, each in found.items()} == pytest.approx(by_hand)
+    assert list(found) == list(pairs)
+    p = {key: each.p for key, each in found.items()}
+    assert p["a"] < p["b"] < p["c"] and np.isfinite([p["few"], p["two"]]).all()
+    first, second = min(1, 3 * p["a"]), max(3 * p["a"], 2 * p["b"])
+    expected = {"a": first, "b": second, "c": max(second, p["c"])}
+    assert {key: found[key].adjusted for key in lifts} == pytest.approx(expected)
+    for key in ("few", "two"):
+        assert np.isnan(found[key].adjusted) and not (found[key].holds or found[key].reversed)
 
 
 def test_a_pair_without_numbers_does_not_count_for_holm():
-    full, empty = np.linspace(0.1, 0.2, 8), np.full(8, NAN)
-    found = compare(
-        {"a": ("dice", "x", "y", {0: full}, {0: full - full}), "b": ("dice", "x", "z", {0: full}, {0: empty})}
-    )
-    assert found["a"].adjusted == pytest.approx(found["a"].p) == pytest.approx(2 / 2**8)
+    full = scores(range(3), 12, lift=0.02)
+    empty = {s: np.full(12, NAN) for s in full}
+    other = scores(range(3), 12, seed=1)
+    found = compare({"a": ("dice", "x", "y", full, other), "b": ("dice", "x", "z", full, empty)})
+    assert found["a"].adjusted == found["a"].p == one(full, other).p
     assert np.isnan([found["b"].difference, found["b"].low, found["b"].high, found["b"].p, found["b"].adjusted]).all()
-    assert (found["b"].seeds, found["b"].of, found["b"].cases) == (0, 1, 0)
-    assert not (found["b"].holds or found["b"].reversed or found["b"].decidable)
+    assert (found["b"].seeds, found["b"].of, found["b"].cases) == (0, 3, 0)
+    assert found["b"].undecidable == f"0 cases without nan, {ENOUGH} are needed"
 
 
 def test_only_seeds_that_both_have_are_compared():
-    ours, theirs = scores((0, 1, 2), 8, lift=0.1), scores((1, 2, 3), 8, seed=1)
+    ours, theirs = scores((0, 1, 2, 3), 12, lift=0.1), scores((1, 2, 3, 4), 12, seed=1)
     found = one(ours, theirs)
-    same = one({s: ours[s] for s in (1, 2)}, {s: theirs[s] for s in (2, 1)})
+    same = one({s: ours[s] for s in (1, 2, 3)}, {s: theirs[s] for s in (2, 3, 1)})
     assert found == same
-    assert found.of == 2
-    assert found.difference == pytest.approx(np.mean([ours[s] - theirs[s] for s in (1, 2)]))
+    assert found.of == 3
+    assert found.difference == pytest.approx(np.mean([ours[s] - theirs[s] for s in (1, 2, 3)]))
 
 
 def test_seeds_of_another_order_are_still_paired():
@@ -125,18 +161,12 @@ def test_scores_of_other_cases_are_refused():
 
 
 def test_a_case_that_is_nan_for_one_model_is_left_out_for_all():
-    ours, theirs = scores((0, 1), 10, lift=0.03), scores((0, 1), 10, seed=1)
+    ours, theirs = scores((0, 1, 2), 14, lift=0.03), scores((0, 1, 2), 14, seed=1)
     whole = one({s: v[2:] for s, v in ours.items()}, {s: v[2:] for s, v in theirs.items()})
     ours[0][0] = theirs[1][1] = NAN  # a case is gone from another side and another seed each
     found = one(ours, theirs)
     assert found == whole
-    assert found.cases == 8
-
-
-def test_the_interval_is_that_of_seeds_and_cases():
-    ours, theirs = scores((0, 1, 2), 9, lift=0.02), scores((0, 1, 2), 9, seed=1)
-    found = one(ours, theirs)
-    assert (found.low, found.high) == crossed_interval([ours[s] - theirs[s] for s in ours])
+    assert found.cases == 12
 
 
 def test_one_case_has_no_test():
@@ -146,23 +176,20 @@ def test_one_case_has_no_test():
     assert (found.seeds, found.of, found.cases) == (2, 2, 1)
 
 
-def test_what_is_decidable_needs_cases_that_holm_leaves():
-    assert made().decidable
-    assert made(cases=ENOUGH).decidable
-    assert not made(cases=ENOUGH - 1).decidable
-    assert not made(adjusted=NAN).decidable
-    assert 51 * 2 / 2**ENOUGH < 0.05 < 51 * 2 / 2 ** (ENOUGH - 1)  # as the constant's comment says
-    for together in (1, 51, 52, 300, 1000):
-        needed = made(together=together).needed
-        assert needed == max(ENOUGH, min(n for n in range(40) if together * 2 / 2**n < 0.05))
-        assert made(together=together, cases=needed).decidable
-        assert not made(together=together, cases=needed - 1).decidable
-
-
-def test_of_many_comparisons_one_can_still_be_told():
-    ours, theirs = scores((0,), 40, lift=0.3), scores((0,), 40, seed=1)
-    found = compare(dict.fromkeys(range(300), ("Dice", "first", "second", ours, theirs)))
-    assert all(each.holds and each.together == 300 for each in found.values())
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, ""),
+        ({"cases": ENOUGH}, ""),
+        ({"cases": ENOUGH - 1}, f"{ENOUGH - 1} cases without nan, {ENOUGH} are needed"),
+        ({"of": 2}, "2 seeds, 3 are needed"),
+        ({"of": 1, "cases": 2}, "1 seed, 3 are needed"),
+        ({"p": NAN}, "no number"),
+        ({"low": NAN}, "no number"),
+    ],
+)
+def test_what_can_decide_has_seeds_and_cases_and_a_number(changes, why):
+    assert made(**changes).undecidable == why
 
 
 @pytest.mark.parametrize(
@@ -170,14 +197,12 @@ def test_of_many_comparisons_one_can_still_be_told():
     [
         ({}, True, False),
         ({"adjusted": 0.05}, False, False),
-        ({"low": 0.0}, False, False),
-        ({"low": -0.01, "high": 0.2}, False, False),
         ({"difference": -0.1, "low": -0.2, "high": -0.05}, False, True),
         ({"difference": -0.1, "low": -0.2, "high": -0.05, "adjusted": 0.06, "p": 0.001}, False, False),
         ({"low": NAN, "high": NAN, "adjusted": NAN}, False, False),
     ],
 )
-def test_a_comparison_holds_beyond_chance_and_beyond_its_interval(changes, holds, reversed_):
+def test_a_comparison_holds_beyond_chance(changes, holds, reversed_):
     each = made(**changes)
     assert (each.holds, each.reversed) == (holds, reversed_)
 
@@ -192,3 +217,16 @@ def test_said_of_small_p_and_with_words_for_what():
     assert said == "one - other, Dice score: -0.100 (-0.200 to -0.050), p < 0.001, 3 of 3 seeds above 0"
     assert "p = 0.001," in made(adjusted=0.001).said()
     assert "other, dice:" in made().said({"iou": "IoU"})
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ((0.1234, -0.05, 0.3), "+0.123 (-0.050 to +0.300)"),
+        ((0.00015, 0.00005, 0.00025), "+0.00015 (+0.00005 to +0.00025)"),
+        ((0.0, 0.0, 0.0), "+0.000 (+0.000 to +0.000)"),
+        ((-0.0031, -0.009, 0.0012), "-0.0031 (-0.0090 to +0.0012)"),
+    ],
+)
+def test_small_differences_are_told_with_two_digits(values, told):
+    assert told in made(**dict(zip(("difference", "low", "high"), values, strict=True))).said()

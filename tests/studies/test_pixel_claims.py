@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kseg.stats import paired_test
+from kseg.stats import crossed_test
 from kseg.studies.pixel_claims import claims
 from kseg.studies.pixel_models import LOSSES, Entry
 
@@ -75,7 +75,7 @@ def test_seeds_that_disagree_do_not_support_whatever_the_cases_say():
         result._drawn[entry, "clean"] = 0.88 + shift + 0.001 * np.random.default_rng(1).normal(size=CASES)
     first = claims(result)[0]
     comparison = first["comparisons"][0]
-    assert comparison["p"] < 1e-3 and comparison["low"] < 0 and (comparison["seeds"], comparison["of"]) == (2, 3)
+    assert comparison["p"] > 0.2 and comparison["low"] < 0 and (comparison["seeds"], comparison["of"]) == (2, 3)
     assert first["verdict"] == "not supported"
 
 
@@ -107,17 +107,17 @@ def test_seeds_are_compared_with_their_own_kind_and_only_where_both_have_them():
     assert found["difference"] == pytest.approx(0.01, abs=1e-3) and found["seeds"] == 2
 
 
-def test_the_test_is_of_means_over_seeds_and_claim_5_of_dice_as_it_is():
+def test_the_test_is_of_seeds_and_cases_and_claim_5_of_dice_as_it_is():
     result = made(noise=0.02)
     rows = {e: result.clean(e) for e in result.entries if e.label in ("dice", "bce")}
     for entry in result.models("dice"):  # one seed says nothing, the mean of all does
         wave = 0.2 * np.sin(np.arange(CASES) * 2.399) * (1 if entry.seed == 0 else -0.5)
         result._drawn[entry, "clean"] = rows[entry] + wave
     comparison = claims(result)[0]["comparisons"][0]
-    means = [np.mean([result.clean(e) for e in result.models(label)], axis=0) for label in ("dice", "bce")]
-    assert comparison["p"] == pytest.approx(paired_test(*means).p, abs=2e-3)
-    alone = paired_test(result.clean(result.models("dice")[0]), result.clean(result.models("bce")[0])).p
-    assert abs(comparison["p"] - alone) > 0.02
+    pairs = zip(result.models("dice"), result.models("bce"), strict=True)
+    each = np.stack([result.clean(one) - result.clean(other) for one, other in pairs])
+    assert comparison["p"] == pytest.approx(crossed_test(each)[3])
+    assert abs(comparison["p"] - crossed_test(each[:1])[3]) > 0.02
     fifth = next(claim for claim in claims(result) if claim["claim"] == "5")["comparisons"][0]
     expected = np.mean([
         result.area(a, fifth["what"], False) - result.area(b, fifth["what"], False)
@@ -161,5 +161,8 @@ def test_kinds_of_models_that_are_absent_leave_claims_undecided():
     assert told.endswith("not compared, since not trained: bce+dice, bce+dice+focal")
 
 
-def test_one_seed_is_enough_for_a_verdict_over_cases():
-    assert verdicts(made(seeds=1, noise=0.002))["1"] == "supported"
+def test_one_or_two_seeds_decide_nothing_but_the_order_of_each():
+    for seeds in (1, 2):
+        found = claims(made(seeds=seeds, noise=0.002))
+        assert {each["verdict"] for each in found if each["claim"] != "6"} == {"not decided"}
+        assert found[0]["why"].startswith(f"{seeds} seed{'s' * (seeds > 1)}, 3 are needed: dice - bce")
