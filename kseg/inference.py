@@ -1,6 +1,7 @@
 """From a trained model to masks and scores: predict, put slices together again, score per case."""
 
 import itertools
+import weakref
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from kseg.data.source import check_split, open_data
 from kseg.metrics.cases import RATIOS, SURFACE
 
 BLOCK = 512
+_COMPILED = weakref.WeakKeyDictionary()
 
 
 class Case(NamedTuple):
@@ -87,25 +89,44 @@ def predict_masks(model, images, *, threshold=0.5, batch_size=32):
     Returns:
         `[N, H, W]` uint8. Images of a size that the model cannot take are padded and the result cut again.
     """
-    forward = _decider(model, images.shape[1:], threshold)
-    masks = [forward(images[i : i + batch_size]).numpy() for i in range(0, len(images), batch_size)]
+    decide = forward(model, images.shape[1:], threshold)
+    masks = [decide(images[i : i + batch_size]).numpy() for i in range(0, len(images), batch_size)]
     return np.concatenate(masks) if masks else np.zeros((0, *images.shape[1:3]), np.uint8)
 
 
-def _decider(model, shape, threshold):
+def forward(model, shape, threshold=None):
+    """What a model makes of images, as a compiled function; the same one again for the same arguments.
+
+    Args:
+        model: gives probabilities `[B, H, W, K]`.
+        shape: `(H, W, C)` of the images; of a size that the model cannot take they are padded and the result cut.
+        threshold: None for probabilities, else for class ids; above it a pixel is foreground, K = 1 only.
+
+    Returns:
+        A tf.function: `[B, H, W, C]` float32 -> `[B, H, W, K]` probabilities, or `[B, H, W]` uint8.
+    """
+    made, key = _COMPILED.setdefault(model, {}), (tuple(shape), threshold)
+    if key not in made:
+        made[key] = _compiled(model, *key)
+    return made[key]
+
+
+def _compiled(model, shape, threshold):
     height, width, channels = shape
-    multiple = size_multiple(model)
+    multiple, this = size_multiple(model), weakref.ref(model)  # what is kept of a model must not keep it alive
     open_axes = [size is None for size in model.input_shape[1:3]]
     bottom, right = (-size % multiple * free for size, free in zip((height, width), open_axes, strict=True))
 
     @tf.function(input_signature=[tf.TensorSpec((None, height, width, channels), tf.float32)])
-    def decide(images):
+    def see(images):
         padded = tf.pad(images, [[0, 0], [0, bottom], [0, right], [0, 0]])
-        p = model(padded, training=False)[:, :height, :width]
+        p = this()(padded, training=False)[:, :height, :width]
+        if threshold is None:
+            return p
         ids = p[..., 0] > threshold if p.shape[-1] == 1 else tf.argmax(p, axis=-1)
         return tf.cast(ids, tf.uint8)
 
-    return decide
+    return see
 
 
 def check_fit(model, data):
@@ -200,7 +221,7 @@ def score_cases(model, source, split="test", *, threshold=0.5, batch_size=32, su
     data = open_data(source)
     check_split(data, split)
     check_fit(model, data)
-    decide, masks, decided = _decider(model, data.shape, threshold), [], []
+    decide, masks, decided = forward(model, data.shape, threshold), [], []
     block = max(1, BLOCK // batch_size) * batch_size
     for start in progress(range(0, data.sizes[split], block)):
         images, true = data.read(split, start, start + block)

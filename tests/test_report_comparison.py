@@ -73,14 +73,16 @@ def test_losses_are_told_apart_without_colour_without_marker_and_without_line():
     assert list(report.comparison_styles(["a", "b", "a"])) == ["a", "b"]
 
 
-def made(names, ranks, cliques=(), friedman=0.02, cases=71):
-    p = {pair: 0.5 if any(set(pair) <= set(clique) for clique in cliques) else 0.01 for pair in combinations(names, 2)}
-    return Ranking(tuple(names), tuple(ranks), friedman, cases, cliques, p)
+def made(names, ranks, cliques=(), cases=71, alike=()):
+    """A Ranking in which those pairs are told apart that are in no clique and not `alike`."""
+    joined = {*alike, *(pair for clique in cliques for pair in combinations(clique, 2))}
+    apart = frozenset(combinations(names, 2)) - joined
+    return Ranking(tuple(names), tuple(ranks), cases, apart, cliques)
 
 
 def test_ranks_and_cliques_stand_where_they_belong():
     found = made("abcde", (1.4, 2.1, 2.9, 4.0, 4.6), cliques=(("a", "b", "c"), ("c", "d")))
-    figure = report.plot_ranking({"as given": found, "tuned": made("ba", (1.2, 1.8), friedman=NAN)}, "Ranks")
+    figure = report.plot_ranking({"as given": found, "tuned": made("ba", (1.2, 1.8))}, "Ranks")
     axis, other = figure.axes
     inside(figure)
     bars = [line for line in axis.lines if line.get_linewidth() > 3]
@@ -99,20 +101,25 @@ def test_ranks_and_cliques_stand_where_they_belong():
     assert [each.get_title() for each in figure.axes] == ["as given", "tuned"]
 
 
-def test_words_below_the_ranks_tell_the_tests():
-    def said(found):
-        return report.plot_ranking({"": found}).axes[0].texts[0].get_text()
+def test_words_below_the_ranks_tell_what_they_are_of_and_what_bars_mean():
+    def said(found, **options):
+        return report.plot_ranking({"": found}, **options).axes[0].texts[0].get_text()
 
     names, ranks = "abc", (1.5, 1.9, 2.6)
-    assert "p = 0.020" in said(made(names, ranks)) and "71 cases" in said(made(names, ranks))
-    assert "p < 0.001" in said(made(names, ranks, friedman=1e-5))
-    assert "Friedman" not in said(made(names, ranks, friedman=NAN))
-    assert "do not tell apart" in said(made(names, ranks, cliques=(("a", "b"),)))
-    assert "more pairs" not in said(made(names, ranks, cliques=(("a", "b"),)))
-    assert said(made(names, ranks)).endswith("tell apart every pair")
-    for cliques, words in (((), "every pair but 1"), ((("a", "b"),), "(nor 1 more pairs)")):  # the ends, over a middle
-        found = made(names, ranks, cliques)
-        assert said(found._replace(p={**found.p, ("a", "c"): 0.05})).endswith(words)
+    assert "ranks of these trained models over 71 cases" in said(made(names, ranks))
+    assert "bars join losses that are not told apart, other" in said(made(names, ranks, cliques=(("a", "b"),)))
+    assert said(made(names, ranks)).endswith("every pair is told apart")
+    ends = [("a", "c")]  # over a middle one that is told apart from one of them
+    assert said(made(names, ranks, alike=ends)).endswith("every pair but 1 is told apart")
+    assert "apart (nor is one other pair), other" in said(made(names, ranks, (("a", "b"),), alike=ends))
+    both = [("a", "c"), ("a", "d")]
+    assert "(nor are 2 other pairs)" in said(made("abcd", (1, 2, 3, 4), (("b", "c"),), alike=both))
+    untested = ranking({"a": [2.0, 1.0], "b": [1.0, 1.0]})
+    figure = report.plot_ranking({"": untested}, notes={"": ["2 seeds", "not ranked: c"], "other": ["nothing"]})
+    inside(figure)
+    assert not [line for line in figure.axes[0].lines if line.get_linewidth() > 3]
+    words = figure.axes[0].texts[0].get_text().split("\n")
+    assert words[1:] == ["no bars: whether losses differ was not tested", "2 seeds", "not ranked: c"]
     empty = ranking({"a": [NAN], "b": [1.0]})
     figure = report.plot_ranking({"": empty})
     inside(figure)
@@ -122,8 +129,15 @@ def test_words_below_the_ranks_tell_the_tests():
 @pytest.mark.parametrize("count", COUNTS[1:])
 def test_ranks_of_many_losses_are_readable(count):
     noise = np.random.default_rng(0).normal(0, 0.02, (count, 40))
-    found = ranking({name: 0.002 * i + each for i, (name, each) in enumerate(zip(losses(count), noise, strict=True))})
-    inside(report.plot_ranking({"learning rate as given": found, "tuned": found}, "Ranks"))
+    scores = {name: 0.002 * i + each for i, (name, each) in enumerate(zip(losses(count), noise, strict=True))}
+    found = ranking(scores, apart=list(combinations(losses(count), 2))[::7])
+    notes = {"tuned": ["not ranked: " + ", ".join(f"{name} (2 of 3 seeds)" for name in losses(count)), "the end"]}
+    figure = report.plot_ranking({"learning rate as given": found, "tuned": found}, "Ranks", notes)
+    inside(figure)
+    assert figure.axes[1].texts[0].get_text().endswith("\nthe end")
+    for axis in figure.axes:  # no name is crossed by what is told below
+        names = [text.get_window_extent() for text in axis.texts[1:]]
+        assert axis.texts[0].get_window_extent().y1 < min(box.y0 for box in names)
 
 
 def test_curves_are_those_given_and_their_mean_over_the_epochs_in_common():
@@ -249,6 +263,10 @@ def test_predictions_show_what_is_right_missed_and_invented(channels):
     assert rest.max() < 0.31 and rest.std() > 0  # the image, darker than any of the three
     np.testing.assert_allclose(shown[1][true], np.broadcast_to(right, shown[1][true].shape))
     assert [axis.get_xlabel() for axis in figure.axes[:4]] == ["", "", "IoU 0.500", "IoU 0.510"]
+    for axis in figure.axes:  # frames cut no letter off
+        frame, (above, below) = axis.get_window_extent(), (axis.title, axis.xaxis.label)
+        assert not above.get_text() or above.get_window_extent().y0 >= frame.y1 + 2
+        assert not below.get_text() or below.get_window_extent().y1 <= frame.y0 - 4
     titles = ["".join(axis.get_title().split()) for axis in figure.axes]
     assert titles == ["image", "truemask", LONG.replace(" ", ""), UNBROKEN, *[""] * 4]
     assert figure.axes[0].get_ylabel() == figure.axes[4].get_ylabel() == "case 7"

@@ -19,7 +19,8 @@ class CompareLosses(Study):
     data: str = "lungs"
     """prepared HDF5 file, or a built-in set: toy, volumes, lungs, tissue, kandinsky; 'kandinsky(size=32)'"""
     losses: tuple[str, ...] = ("dice_bce", "jaccard", "focal", "tversky", "focal_tversky", "generalized_dice")
-    """losses or sums of losses, such as 'bce + 0.5*dice'; or 'all'. The five of D3 and one more of which it speaks"""
+    """losses or sums of losses, such as 'bce + 0.5*dice'; or 'all', of which those that are the same function on the
+    data are trained once. The five of D3 and one more of which it speaks"""
     preset: Literal["quick", "laptop", "document"] = "laptop"
     """how much: quick tries everything small, document has D3's U-Net and its 50 epochs, laptop lies between"""
     seeds: int | None = None

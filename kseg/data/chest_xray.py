@@ -25,7 +25,8 @@ SETS = {  # name: folder, {folder of masks: what it adds to the name of the imag
     "shenzhen": ("ShenzhenSet", {"mask": "_mask"}),
 }
 DIAGNOSES = ("normal", "tuberculosis")
-IMAGES, ENDINGS = "CXR_png", (".png", ".dcm")
+IMAGES, ENDINGS, MASKS = "CXR_png", (".png", ".dcm"), ".png"
+OTHERS = (".bmp", ".dicom", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".ppm", ".tif", ".tiff", ".webp")  # of images too
 
 
 class Xray(NamedTuple):
@@ -114,8 +115,10 @@ def execute(config, console):
             table.add_row(name, why, str(len(files)), escape(", ".join(files)))
         console.print(table)
     loss = "bce+dice" if config.classes == "binary" else "cce+dicefg"
+    out = shlex.quote(str(config.out))
     for line in (f"{config.out}: images of {size}, classes {', '.join(CLASSES[config.classes])}", *remarks,
-                 f"Next: python scripts/train.py --data {shlex.quote(str(config.out))} --loss {loss}"):  # fmt: skip
+                 f"Next: python scripts/train.py --data {out} --loss {loss}, or compare losses: "
+                 f"python scripts/compare_losses.py --data {out}"):  # fmt: skip
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -160,7 +163,7 @@ def list_xrays(root, classes="binary"):
 
 
 def _list_set(name, place, dropped):
-    """The X-rays of one set; (set, why, names) of what has no partner is appended to `dropped`."""
+    """The X-rays of one set; (set, why, names) of what has no partner or is not read is appended to `dropped`."""
     suffixes = SETS[name][1]
     for folder in (IMAGES, *suffixes):
         if not (place / folder).is_dir():
@@ -169,7 +172,8 @@ def _list_set(name, place, dropped):
                 "prepare the other set by its own folder."
             )
     xrays, lacking, partners = {}, {}, set()
-    for image in sorted(p for p in (place / IMAGES).iterdir() if p.suffix.lower() in ENDINGS and p.name[0] != "."):
+    images = _seen(place / IMAGES)
+    for image in (path for path in images if path.suffix.lower() in ENDINGS):
         parts = re.fullmatch(r"\w+?_(\d+)_([01])", image.stem, re.ASCII)
         if parts is None:
             raise ValueError(
@@ -186,11 +190,21 @@ def _list_set(name, place, dropped):
         if absent:
             lacking.setdefault(f"no {' and no '.join(absent)}", []).append(number)
     dropped += [(name, why, [xrays[n].image.name for n in numbers]) for why, numbers in lacking.items()]
+    others = [path.name for path in images if path.suffix.lower() not in ENDINGS]
+    dropped += [(name, f"X-ray not {' or '.join(ENDINGS)}", others)] if others else []
     for folder in suffixes:
-        lost = sorted(p.name for p in (place / folder).glob("[!.]*.png") if p not in partners)
-        dropped += [(name, f"{Path(folder).name} without image", lost)] if lost else []
+        masks, kind = _seen(place / folder), Path(folder).name
+        lost = [path.name for path in masks if path.suffix == MASKS and path not in partners]
+        others = [path.name for path in masks if path.suffix != MASKS]
+        dropped += [(name, f"{kind} without image", lost)] if lost else []
+        dropped += [(name, f"{kind} not {MASKS}", others)] if others else []
     without = {number for numbers in lacking.values() for number in numbers}
     return [xray for number, xray in xrays.items() if number not in without]
+
+
+def _seen(folder):
+    """The image files of a folder by name, of whatever kind, without hidden ones."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in ENDINGS + OTHERS and p.name[0] != ".")
 
 
 def read_image(path):

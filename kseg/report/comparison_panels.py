@@ -1,5 +1,8 @@
 """Figures of the comparison of losses: ranks, predictions, and the search for learning rates."""
 
+from itertools import combinations
+from textwrap import wrap
+
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -15,27 +18,32 @@ OUTCOMES = {"right foreground": "#56b4e9", "missed": "#f0e442", "invented": "#d5
 DARK = 0.3
 IN_LINE = 7  # predictions side by side
 LEVEL = 0.65  # lines of names: from one bar of the ranks to the next
-SIGNIFICANT = 0.05
+LINE = 120  # letters of a note
 
 
-def plot_ranking(panels, title=""):
+def plot_ranking(panels, title="", notes=None):
     """Mean rank of each loss, and which are not told apart (Demsar's diagram).
 
     Args:
         panels: {name: `kseg.stats.Ranking`}, drawn one below the other.
         title: above the figure.
+        notes: {name: lines} to be told below a panel.
     """
-    heights = [1.2 + 0.19 * (-(-len(each.names) // 2) + LEVEL * _levels(each)[1]) for each in panels.values()]
+    below = {name: _words(each, (notes or {}).get(name, ())) for name, each in panels.items()}
+    heights = [
+        1.0 + 0.15 * (below[name].count("\n") + 1) + 0.19 * (-(-len(each.names) // 2) + LEVEL * _levels(each)[1])
+        for name, each in panels.items()
+    ]
     figure = Figure(figsize=(WIDTH, 0.4 + sum(heights)), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (name, each) in zip(axes, panels.items(), strict=True):
         axis.set_title(name, fontsize=10)
-        _ranks(axis, each)
+        _ranks(axis, each, below[name])
     figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _ranks(axis, found):
+def _ranks(axis, found, words):
     """One diagram. Heights are lines of names, counted downwards from the axis of ranks."""
     count, half = len(found.names), -(-len(found.names) // 2)
     levels, used = _levels(found)
@@ -47,15 +55,7 @@ def _ranks(axis, found):
     axis.xaxis.set_label_position("top")
     axis.set_xlabel("mean rank over cases, 1 is best", fontsize=8.5)
     axis.tick_params(labelsize=8)
-    notes = [f"{found.cases} cases"]
-    if np.isfinite(found.friedman):
-        p = "p < 0.001" if found.friedman < 1e-3 else f"p = {found.friedman:.3f}"
-        notes.append(f"Friedman's test that all are alike: {p}")
-    notes.append(_tested(found))
-    if not found.cases:
-        notes = ["no case has a number for every loss"]
-    axis.text(0.5, -0.03, "\n".join([", ".join(notes[:-1]), notes[-1]]).strip(), ha="center", va="top", fontsize=8,
-              transform=axis.transAxes)  # fmt: skip
+    axis.text(0.5, -0.03, words, ha="center", va="top", fontsize=8, transform=axis.transAxes)
     if not found.cases:
         return
     rank = dict(zip(found.names, found.ranks, strict=True))
@@ -72,14 +72,22 @@ def _ranks(axis, found):
         axis.text(end, first + row, text, ha="right" if left else "left", va="center", fontsize=8)
 
 
-def _tested(found):
-    """What the bars mean, and how many pairs without a bar are not told apart either."""
-    alike = {pair for pair, p in found.p.items() if not p < SIGNIFICANT}
-    others = len(alike - {pair for pair in alike for clique in found.cliques if set(pair) <= set(clique)})
-    tests = "Wilcoxon's tests with Holm's correction"
-    if found.cliques:
-        return f"bars join losses that {tests} do not tell apart" + (f" (nor {others} more pairs)" if others else "")
-    return f"{tests} tell apart every pair" + (f" but {others}" if others else "")
+def _words(found, notes):
+    """What the ranks are of, what the bars mean, and how many pairs without a bar are not told apart either."""
+    if not found.cases:
+        return "no case has a number for every loss"
+    lines = [f"ranks of these trained models over {found.cases} cases"]
+    if found.apart is None:
+        lines.append("no bars: whether losses differ was not tested")
+    else:
+        alike = {pair for pair in combinations(found.names, 2) if pair not in found.apart}
+        others = len(alike - {pair for clique in found.cliques for pair in combinations(clique, 2)})
+        if found.cliques:
+            more = (f" (nor are {others} other pairs)" if others > 1 else " (nor is one other pair)") * bool(others)
+            lines.append(f"bars join losses that are not told apart{more}, other seeds and other cases being possible")
+        else:
+            lines.append(f"every pair{f' but {others}' * bool(others)} is told apart")
+    return "\n".join(line for each in (*lines, *notes) for line in wrap(each, LINE))
 
 
 def _levels(found):
@@ -115,7 +123,7 @@ def plot_compared(examples, classes, value_range, title="", score="Dice"):
     height, width = examples[0]["mask"].shape
     side = min(WIDTH / columns, 2.6)
     labels = {loss: wrapped(loss, max(8, int(side / 0.062))) for loss in losses}
-    cell = (side - 0.1) * height / width + 0.17
+    cell = (side - 0.1) * height / width + 0.21
     heads = 0.13 * (1 + max(label.count("\n") for label in labels.values()))
     tall = 0.7 + cell * lines * len(examples) + heads * (1 if lines == 1 else lines * len(examples))
     figure = Figure(figsize=(max(side * columns, 5), tall), layout="constrained")
@@ -147,9 +155,9 @@ def _example(block, example, labels, named, classes, value_range, score):
         else:
             axis.imshow(class_palette(classes)[ids], interpolation="nearest")
         if named:
-            axis.set_title(name, fontsize=7.5, pad=3)
+            axis.set_title(name, fontsize=7.5, pad=4)
         if below is not None:
-            axis.set_xlabel(f"{score} {below:.3f}" if np.isfinite(below) else f"no {score}", fontsize=7, labelpad=1.5)
+            axis.set_xlabel(f"{score} {below:.3f}" if np.isfinite(below) else f"no {score}", fontsize=7, labelpad=4)
 
     show(block[0, 0], None, "image")
     block[0, 0].set_ylabel(wrapped(str(example["name"]), 18), fontsize=7.5)

@@ -165,7 +165,7 @@ def crossed_test(values, *, level=0.95):
 
     Returns:
         (mean, low, high, p of two sides); all but the mean nan below two cases.
-        By simulation, of three seeds: one study in 14 at most has p < 0.05 without a difference, and one in 42 p <
+        By simulation, of three seeds: one study in 13 at most has p < 0.05 without a difference, and one in 42 p <
         0.005 (where seeds are all that varies; else fewer than it says).
 
     Source: Clark 1973, "The language-as-fixed-effect fallacy"; Satterthwaite 1946.

@@ -1,4 +1,4 @@
-"""Several kinds of models ranked over the same cases, and which of them cannot be told apart."""
+"""Several kinds of models ranked over the same cases, and which of them are not told apart."""
 
 from itertools import combinations
 from typing import NamedTuple
@@ -6,75 +6,74 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from kseg.stats.cases import holm
-from kseg.stats.compared import SIGNIFICANT
-
 DECIMALS = 10  # of the largest score: what differs by less is a tie parted by rounding
-
-EXACT = 50  # cases up to which all signs are counted through; `scipy.stats` does so one by one where scores tie
 
 
 class Ranking(NamedTuple):
-    """Mean ranks over cases, and tests.
+    """Mean ranks over cases, and who is told apart.
 
-    `names`, best first, have the mean ranks `ranks` (1 is best); `friedman` is p of Friedman's test that all are alike;
-    `cases` were ranked; each of `cliques` is a run of names of which no two differ; `p` {(better, worse): p} is of
-    Wilcoxon's tests of two sides, after Holm's correction over all pairs.
+    `names`, best first, have the mean ranks `ranks` (1 is best) over so many `cases`. `apart` holds the pairs (better,
+    worse) that are told apart, and is None where that was not tested; each of `cliques` is a run of names of which no
+    two are told apart.
     """
 
     names: tuple
     ranks: tuple
-    friedman: float
     cases: int
-    cliques: tuple
-    p: dict
+    apart: frozenset | None = None
+    cliques: tuple = ()
 
 
-def ranking(scores, *, higher=True):
-    """Rank kinds of models by case, and test which differ.
+def ranking(scores, *, higher=True, apart=None):
+    """Rank kinds of models by case.
 
     Args:
         scores: {name: `[cases]`}, one number per case in the same order (means over seeds). A case that is nan for any
             name is left out for all; an infinite number (the surface distance of a missed structure) is ranked.
         higher: whether the higher score is the better one.
+        apart: pairs of names that a test tells apart, such as `kseg.stats.compare`; None if nothing was tested.
 
     Returns:
-        Ranking; names of one mean rank stand in the order of the alphabet, and names that cannot be told apart by 5 %
-        make a clique of two or more (a run: two that cannot may stand in none, where one between them differs).
-        `friedman` is nan below three names or two cases, and every number is nan without a case.
-        Few cases tell nothing apart: of k names the least adjusted p is k (k - 1) / 2^cases.
+        Ranking; names of one mean rank stand in the order of the alphabet, and names that are not told apart make a
+        clique of two or more (a run: two that are not may stand in none, where one between them is). Ranks are nan
+        without a case. They describe these models over these cases: no test is made of them.
 
     Raises:
-        ValueError: fewer than two names, or not one list of one length each.
+        ValueError: fewer than two names, not one list of one length each, or a pair of other names.
 
     Example:
-        >>> found = ranking({"a": [0.7, 0.5, 0.6], "b": [0.9, 0.8, 0.7], "c": [0.6, 0.5, 0.3]})
+        >>> scores = {"a": [0.7, 0.5, 0.6], "b": [0.9, 0.8, 0.7], "c": [0.6, 0.5, 0.3]}
+        >>> found = ranking(scores, apart=[("c", "b")])
         >>> found.names, found.ranks
         (('b', 'a', 'c'), (1.0, 2.1666666666666665, 2.8333333333333335))
         >>> found.cliques
-        (('b', 'a', 'c'),)
+        (('b', 'a'), ('a', 'c'))
 
-    Source: Demsar 2006 (ranks, Friedman's test, diagram). Pairs are tested alone by Wilcoxon's test, and corrected, as
-    Garcia and Herrera 2008 and Benavoli, Corani and Mangili 2016 advise: whether two differ by the critical difference
-    of mean ranks depends on who else takes part. Equal scores count by the way of Pratt 1959.
+    Source: Demsar 2006 (ranks, diagram). Whether two differ is asked of these two alone, as Benavoli, Corani and
+    Mangili 2016 advise: by the critical difference of mean ranks it would depend on who else takes part.
     """
-    names, values = _checked(scores, higher)
+    names, values = _checked(scores)
     values = values[:, ~np.isnan(values).any(axis=0)]
     finite = np.abs(values[np.isfinite(values)])
-    largest = finite.max() if finite.any() else 1.0
-    values = values / largest
-    count, cases = values.shape
+    values = values / (finite.max() if finite.any() else 1.0)
+    cases = values.shape[1]
     ranks = stats.rankdata(np.round(-values if higher else values, DECIMALS), axis=0)
-    means = ranks.sum(axis=1) / cases if cases else np.full(count, np.nan)
-    order = sorted(range(count), key=lambda i: (means[i], names[i]) if cases else names[i])
-    pairs = list(combinations(order, 2))
-    adjusted = holm([_wilcoxon(values[i], values[j]) for i, j in pairs])
-    p = {(names[i], names[j]): float(each) for (i, j), each in zip(pairs, adjusted, strict=True)}
+    means = ranks.sum(axis=1) / cases if cases else np.full(len(names), np.nan)
+    order = sorted(range(len(names)), key=lambda i: (means[i], names[i]) if cases else names[i])
     names, means = tuple(names[i] for i in order), tuple(float(means[i]) for i in order)
-    return Ranking(names, means, _friedman(ranks), cases, _cliques(names, p), p)
+    if apart is None:
+        return Ranking(names, means, cases)
+    apart = frozenset(_in_order(pair, names) for pair in apart)
+    return Ranking(names, means, cases, apart, _cliques(names, apart))
 
 
-def _checked(scores, higher):
+def _in_order(pair, names):
+    if len(set(pair)) != 2 or not set(pair) <= set(names):
+        raise ValueError(f"apart has {tuple(pair)}. Expected pairs of the names that are ranked: {', '.join(names)}.")
+    return tuple(sorted(pair, key=names.index))
+
+
+def _checked(scores):
     """Names, and scores `[names, cases]` in float64."""
     if len(scores) < 2:
         raise ValueError(f"There are scores of {list(scores)} only. Expected two names or more; give another one.")
@@ -87,39 +86,12 @@ def _checked(scores, higher):
     return list(values), np.stack(list(values.values()))
 
 
-def _wilcoxon(a, b):
-    """P-value of two sides; 1 where nothing differs, nan without a case."""
-    if not len(a):
-        return float("nan")
-    difference = np.subtract(a, b, out=np.zeros_like(a), where=a != b)  # inf from inf is no difference
-    difference = np.round(difference, DECIMALS)
-    if not difference.any():
-        return 1.0
-    if len(difference) > EXACT:
-        return float(stats.wilcoxon(difference, zero_method="pratt", method="asymptotic").pvalue)
-    ranks = np.rint(2 * stats.rankdata(np.abs(difference))).astype(int)  # twice, for ties to be whole numbers
-    chance = np.ones(1)  # of each sum of the ranks above 0, signs being drawn
-    for rank in ranks[difference != 0]:
-        chance = (np.pad(chance, (rank, 0)) + np.pad(chance, (0, rank))) / 2
-    seen = ranks[difference > 0].sum()
-    return float(min(1.0, 2 * min(chance[: seen + 1].sum(), chance[seen:].sum())))
-
-
-def _friedman(ranks):
-    """P-value of Friedman's test of ranks `[names, cases]`; 1 where every case ties all."""
-    if len(ranks) < 3 or ranks.shape[1] < 2:
-        return float("nan")
-    if (ranks == ranks[0]).all():
-        return 1.0
-    return float(stats.friedmanchisquare(*ranks).pvalue)
-
-
-def _cliques(names, p):
-    """The longest runs of two or more names of which no two differ."""
+def _cliques(names, apart):
+    """The longest runs of two or more names of which no two are told apart."""
     found, reached = [], 0
     for start in range(len(names)):
         stop = start + 1
-        while stop < len(names) and not any(p[name, names[stop]] < SIGNIFICANT for name in names[start:stop]):
+        while stop < len(names) and not any(pair in apart for pair in combinations(names[start : stop + 1], 2)):
             stop += 1
         if stop > max(reached, start + 1):
             found.append(names[start:stop])

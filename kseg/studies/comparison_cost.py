@@ -2,18 +2,43 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from kseg.studies.breakdown import LONGEST, reason
 
 STEPS, LIMIT = 5, 900  # timed steps; seconds after which the process is stopped
 # Freed memory goes back at once, so that the peak is what a step needs and not what some step left behind.
 ENVIRONMENT = {
     "TF_CPU_ALLOCATOR_USE_BFC": "false", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_THRESHOLD_": "65536",
     "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # the study that asks holds memory of the GPU as well
 }  # fmt: skip
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def minutes(config, images, steps, models):
+    """How long the trainings of a study take at least: for the choice of its size, from a few steps of each loss.
+
+    Args:
+        config: `kseg.configs.CompareLosses`.
+        images: of the training split.
+        steps: {loss: seconds a step}, as `cost` measures them.
+        models: of each loss: seeds, times 2 where its tuned rate is not the given one.
+
+    Returns:
+        Minutes of all training steps and of the search; compiling, validation and measuring come on top.
+
+    Example:
+        >>> from kseg.configs import CompareLosses
+        >>> minutes(CompareLosses(), images=270, steps={"dice_bce": 0.1, "focal": 0.1}, models=6)
+        25.6
+    """
+    batches = -(-images // config.batch_size)
+    return round(config.budget + config.epochs * batches * models * sum(steps.values()) / 60, 1)
 
 
 def cost(config, loss, head, channels, shape):
@@ -28,22 +53,34 @@ def cost(config, loss, head, channels, shape):
 
     Returns:
         {"memory": MiB that a step takes beyond what the process has between steps (on a GPU: peak of its memory), nan
-        where the system does not tell; "step": seconds a step, the median}; both nan if the process failed.
+        where the system does not tell; "step": seconds a step, the median}; if the process failed both nan, and "why".
     """
     job = {
         "loss": loss, "head": head, "channels": channels, "shape": list(shape), "filters": config.filters,
         "depth": config.depth, "decoder": config.decoder, "bn": config.bn, "jit": config.jit,
         "batch_size": config.batch_size,
     }  # fmt: skip
+    why = None
     try:
         done = subprocess.run(
             [sys.executable, "-m", "kseg.studies.comparison_cost", json.dumps(job)], env=os.environ | ENVIRONMENT,
             capture_output=True, text=True, timeout=LIMIT, check=True,
         )  # fmt: skip
         found = json.loads(done.stdout.splitlines()[-1])
-    except (subprocess.SubprocessError, OSError, ValueError, IndexError):
-        found = {}
-    return {name: float("nan") if found.get(name) is None else float(found[name]) for name in ("memory", "step")}
+    except subprocess.TimeoutExpired:
+        found, why = {}, f"not done after {LIMIT} s"
+    except subprocess.CalledProcessError as failed:
+        found, why = {}, _last(failed.stderr) or f"ended with {failed.returncode}"
+    except (OSError, ValueError, IndexError) as error:
+        found, why = {}, reason(error)
+    costs = {name: float("nan") if found.get(name) is None else float(found[name]) for name in ("memory", "step")}
+    return costs | ({"why": why} if why else {})
+
+
+def _last(text):
+    """The line of a traceback that names the error; "" without one."""
+    named = [line for line in text.splitlines() if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt)\b", line)]
+    return named[-1][:LONGEST] if named else ""
 
 
 def measure(job):
@@ -52,8 +89,8 @@ def measure(job):
     import tensorflow as tf
 
     from kseg.models import unet
-    from kseg.studies.comparison_models import loss_of
     from kseg.training import compile_model
+    from kseg.training.run import loss_of
 
     shape = job["shape"]
     model = unet(

@@ -1,7 +1,6 @@
 """What is measured of one model of the comparison of losses: scores of each test case (S3.10)."""
 
 import numpy as np
-import tensorflow as tf
 
 from kseg import inference
 from kseg import metrics as M
@@ -27,7 +26,7 @@ def measure(model, data, surfaces, batch_size, examples):
         probable class in 15 bins; see `kseg.metrics`), with `surfaces` "hd95", "assd" and "surface_dice" `[cases, K]`,
         "examples" `[n, H, W]` uint8.
     """
-    see, index, classes = _seer(model, data.shape), data.index("test"), len(data.classes)
+    see, index, classes = inference.forward(model, data.shape), data.index("test"), len(data.classes)
     found = {"counts": [], "ece": [], "brier": [], "examples": []}
     for _, rows in inference.cases_of(index):
         images, masks = data.read("test", rows.start, rows.stop)
@@ -49,11 +48,3 @@ def measure(model, data, surfaces, batch_size, examples):
 def example_rows(data):
     """Rows of the test split to show, with foreground, spread over the cases."""
     return choose_rows(data, "test", EXAMPLES)
-
-
-def _seer(model, shape):
-    @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32)])
-    def see(images):
-        return model(images, training=False)
-
-    return see

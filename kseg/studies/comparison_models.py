@@ -5,17 +5,18 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from rich.console import Console
 
-from kseg import losses
 from kseg.configs import Train
-from kseg.models import head_for
+from kseg.data.recipe import source_entry
+from kseg.files import write_text
+from kseg.studies.breakdown import OF_THE_MACHINE, reason
 from kseg.training import run
 from kseg.training.record import RunFailed, is_finished
 
 GIVEN, TUNED = "given rate", "tuned rate"
 REGIMES = (GIVEN, TUNED)
+BROKEN = "broke_down.txt"  # in the folder of a run that will not be done again: why
 
 
 class Entry(NamedTuple):
@@ -31,49 +32,18 @@ class Entry(NamedTuple):
         """Of the model among all, fit for a file."""
         return self.folder.name
 
+    @property
+    def trouble(self):
+        """What was wrong, in one line, if the run broke down; else None."""
+        try:
+            return (self.folder / BROKEN).read_text(encoding="utf-8").strip()
+        except OSError:
+            return None
 
-def spelled(config):
-    """The losses to compare: those of `config.losses`, or all there are."""
-    return tuple(losses.names()) if config.losses == ("all",) else config.losses
-
-
-def heads_of(specs, classes, shape):
-    """{loss: (channels, "sigmoid" | "softmax")}: binary data get one sigmoid channel, others a softmax, where they can.
-
-    Args:
-        specs: losses or sums of them.
-        classes: of the data, background included.
-        shape: `(H, W, C)` of the images.
-
-    Raises:
-        ValueError: no loss of that name, or one that fits neither head.
-    """
-    found, wishes = {}, ("sigmoid", "softmax") if classes == 2 else ("softmax", "sigmoid")
-    for spec in specs:
-        refused = None
-        for wish in wishes:
-            try:
-                found[spec] = _tried(spec, wish, classes, shape)
-                break
-            except ValueError as error:
-                refused = refused or error
-        else:
-            raise refused
-    return found
-
-
-def _tried(spec, wish, classes, shape):
-    loss = losses.get(spec, from_logits=True)
-    channels, head = head_for(loss.head, classes, wish)
-    loss = loss_of(spec, head)
-    loss(np.zeros((1, *shape[:2]), np.uint8), np.zeros((1, *shape[:2], channels), np.float32))
-    return channels, head
-
-
-def loss_of(spec, head):
-    """The loss for models that end in logits of this head."""
-    loss = losses.get(spec, from_logits=True)
-    return losses.get(spec, from_logits=True, head=head) if loss.head == "auto" else loss
+    @property
+    def digest(self):
+        """SHA-256 of the trained model's file."""
+        return source_entry(self.folder / "model.keras", self.folder)["sha256"]
 
 
 def names_of(specs):
@@ -124,22 +94,26 @@ def options_of(entry, config, head):
 
 
 def train(entry, config, head, callbacks=()):
-    """Train one model, from the beginning if it was broken off; one whose loss breaks down stays as it ended."""
+    """Train one model, from the beginning if it was broken off; one that fails stays as it ended, with the reason.
+
+    Raises:
+        MemoryError, OSError, or RunFailed because of one: no fault of the loss.
+    """
     if entry.folder.exists():
         shutil.rmtree(entry.folder)
     try:
         run.train(options_of(entry, config, head), Console(quiet=True), callbacks)
-    except RunFailed as failed:
-        if not isinstance(failed.__cause__, FloatingPointError):
+        return
+    except OF_THE_MACHINE:
+        raise
+    except Exception as failed:  # a loss may fail in any way
+        error = failed.__cause__ if isinstance(failed, RunFailed) else failed
+        if isinstance(error, OF_THE_MACHINE):
             raise
+    entry.folder.mkdir(parents=True, exist_ok=True)
+    write_text(entry.folder / BROKEN, reason(error) + "\n")
 
 
-def ended(folder):
-    """ "finished"; "broke down", if its loss became nan; or None of a run that was broken off or not begun."""
-    if is_finished(folder):
-        return "finished"
-    try:
-        told = (folder / "error.txt").read_text(encoding="utf-8").strip().splitlines()
-    except OSError:
-        return None
-    return "broke down" if told and told[-1].startswith("FloatingPointError") else None
+def ended(entry):
+    """ "finished"; "broke down", if its loss failed; or None of a run that was broken off or not begun."""
+    return "finished" if is_finished(entry.folder) else "broke down" if entry.trouble else None

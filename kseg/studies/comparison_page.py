@@ -4,7 +4,8 @@ import numpy as np
 
 from kseg import metrics as M
 from kseg import report
-from kseg.studies.comparison_table import BETTER, MAIN
+from kseg.studies.comparison_models import REGIMES
+from kseg.studies.comparison_table import BETTER, MAIN, mean_of
 
 FIGURES = {
     "ranking.png": "Which loss is better, case by case",
@@ -42,7 +43,8 @@ def figures(result):
     rankings = {regime: found for regime, found in rankings.items() if found}
     found = {}
     if rankings:
-        found["ranking.png"] = report.plot_ranking(rankings, f"Mean rank of the {LABELS[MAIN]} ({about})")
+        notes = {regime: _notes(result, regime) for regime in rankings}
+        found["ranking.png"] = report.plot_ranking(rankings, f"Mean rank of the {LABELS[MAIN]} ({about})", notes)
     panels = [_panel(result, score) for score in DRAWN if score in result.shown]
     found["scores.png"] = report.plot_scores(panels, styles, f"{about}; mean over seeds and cases, 95 %")
     found["learning.png"] = report.plot_learning(
@@ -57,11 +59,35 @@ def figures(result):
         rounds = [[each | {"score": _number(each["score"])} for each in trials] for trials in result.search.rounds]
         found["search.png"] = report.plot_halving(rounds, f"Search for learning rates ({result.name})")
     costs = {
-        loss: {"seconds": result.seconds(loss), "memory": result.costs[loss]["memory"]}
-        for loss in result.losses if loss in result.costs
+        loss: {"seconds": result.seconds(loss), "memory": result.costs.get(loss, {}).get("memory", float("nan"))}
+        for loss in result.losses
     }  # fmt: skip
     found["cost.png"] = report.plot_cost(costs, styles, f"Time and memory of training ({result.name})")
     return found
+
+
+def noise(result, regime):
+    """How much two seeds of one loss differ by the first score, the mean over losses; nan of one seed."""
+    return mean_of(np.array([result.between(loss, regime) for loss in result.losses]))
+
+
+def why_untested(result, regime):
+    """Why no two losses that are ranked can be told apart, in words; empty if some can."""
+    found = result.ranking(regime)
+    if found is None or found.apart is not None:
+        return ""
+    pairs = result.pairs(regime)
+    return next(pairs[key].undecidable for key in pairs if set(key) <= set(found.names))
+
+
+def _notes(result, regime):
+    """Lines for the figure of the ranks."""
+    apart, why, unranked = noise(result, regime), why_untested(result, regime), result.unranked(regime)
+    return [
+        *([f"({why})"] if why else []),
+        *([f"two seeds of one loss differ by {apart:.4f} in {LABELS[MAIN]} on average"] * (apart == apart)),
+        *([f"not ranked: {', '.join(f'{loss} ({why})' for loss, why in unranked.items())}"] if unranked else []),
+    ]
 
 
 def _number(value):
@@ -92,32 +118,45 @@ def _examples(result, regime):
     first = {loss: models[0] for loss in result.losses if (models := result.models(loss, regime))}
     examples = []
     for number, name in enumerate(result.examples.case):
-        mask = result.examples.masks[number]
+        mask, (y0, y1, x0, x1) = result.examples.masks[number], map(int, result.examples.box[number])
         predicted = {loss: result.measures[entry.name]["examples"][number] for loss, entry in first.items()}
         examples.append({
             "image": result.examples.images[number], "mask": mask, "name": str(name), "predicted": predicted,
-            "scores": {loss: _iou(mask, ids, len(result.classes)) for loss, ids in predicted.items()},
+            "scores": {
+                loss: _iou(mask[y0:y1, x0:x1], ids[y0:y1, x0:x1], len(result.classes))
+                for loss, ids in predicted.items()
+            },
         })  # fmt: skip
     return examples
 
 
 def _iou(mask, ids, classes):
-    return float(M.nanmean(M.iou(M.confusion_counts(mask, ids, classes))[1:]))
+    """Mean over the foreground classes that the mask has."""
+    counts = M.confusion_counts(mask, ids, classes)
+    return float(M.nanmean(np.where(counts.support > 0, M.iou(counts), np.nan)[1:]))
 
 
 def result_rows(result):
-    """A dict a model: loss, rates, seed, how it ended, mean of each score over cases, time; for a CSV file."""
+    """A dict a model and regime, for a CSV file: loss, rate, seed, how it ended, mean of each score over cases, time.
+
+    A model whose given rate is the tuned one has a row in both regimes, and "also in" names the other one.
+    """
     rows = []
     for (loss, regime, seed), entry in result.entries.items():
+        (other,) = set(REGIMES) - {regime}
         row = {"loss": loss, "regime": regime, "rate": entry.rate, "seed": seed, "head": result.heads[loss][1]}
+        row["also in"] = other if result.entries.get((loss, other, seed)) == entry else ""
         ended = entry.name in result.measures
         row |= {"ended": "finished" if ended else "broke down", "run": entry.name}
         epochs = result.histories[entry.name].get("val_dice", [])
-        row["best epoch"] = int(np.nanargmax(epochs)) + 1 if np.isfinite(epochs).any() else ""
+        known = np.isfinite(epochs).any()
+        row["best epoch"] = int(np.nanargmax(epochs)) + 1 if known else ""
+        row["validation Dice"] = round(float(np.nanmax(epochs)), 6) if known else float("nan")
         for score in result.shown:
             values = result.of_case(entry, score) if ended else np.array([])
-            known = values[np.isfinite(values)]
-            row[score] = round(float(known.mean()), 6) if known.size else float("nan")
+            row[score] = round(mean_of(values), 6)
+        if result.unit:
+            row["infinite distances"] = int(np.isinf(result.of_case(entry, "hd95")).sum()) if ended else ""
         seconds = result.measures[entry.name]["seconds"][1:] if ended else np.array([])
         row["seconds an epoch"] = round(float(np.median(seconds)), 3) if seconds.size else float("nan")
         row["memory in MiB"] = round(result.costs.get(loss, {}).get("memory", float("nan")), 1)

@@ -1,15 +1,15 @@
 """The measures of all models of the comparison of losses brought together."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
+from inspect import signature
 from itertools import combinations
 
 import numpy as np
 
 from kseg import metrics as M
-from kseg.stats import compare, crossed_interval
-from kseg.stats.ranking import ranking
-from kseg.studies.comparison_models import REGIMES
+from kseg.stats import compare, crossed_interval, ranking
+from kseg.studies.comparison_models import GIVEN, REGIMES, TUNED
 
 # {score: whether a larger one is better}; the first is what losses are ranked by.
 BETTER = {
@@ -18,6 +18,22 @@ BETTER = {
 }  # fmt: skip
 MAIN = "iou"
 OF_CLASS = {"iou": M.iou, "iou_score": M.thresholded_iou, "dice": M.dice}
+
+
+def kept(method):
+    """A method whose answers are kept as long as its object is, by what was asked."""
+
+    defaults = signature(method).parameters.values()
+
+    @wraps(method)
+    def asked(self, *asking):
+        asking += tuple(each.default for each in list(defaults)[1 + len(asking) :])
+        key = (method.__name__, *asking)
+        if key not in self.answers:
+            self.answers[key] = method(self, *asking)
+        return self.answers[key]
+
+    return asked
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,7 @@ class Result:
         heads: {loss: (channels, head)}.
         examples: `rows.Rows`, the images shown.
         value_range: of the images.
+        notes: lines that the page is to tell of how the study went.
 
     Example:
         >>> from kseg.configs import CompareLosses
@@ -60,6 +77,12 @@ class Result:
     heads: dict = field(default_factory=dict)
     examples: object = field(default=None, repr=False)
     value_range: tuple = (0.0, 1.0)
+    notes: tuple = ()
+
+    @cached_property
+    def answers(self):
+        """What the methods marked `kept` have answered."""
+        return {}
 
     @cached_property
     def regimes(self):
@@ -85,24 +108,39 @@ class Result:
         found = [(seed, entry) for (spec, kind, seed), entry in self.entries.items() if (spec, kind) == (loss, regime)]
         return [entry for _, entry in sorted(found, key=lambda pair: pair[0]) if entry.name in self.measures]
 
+    def planned(self, loss, regime):
+        """How many models of a loss there were to be."""
+        return sum(key[:2] == (loss, regime) for key in self.entries)
+
     def broken(self, loss, regime):
         """How many models of a loss broke down."""
-        planned = [key for key in self.entries if key[:2] == (loss, regime)]
-        return len(planned) - len(self.models(loss, regime))
+        return self.planned(loss, regime) - len(self.models(loss, regime))
+
+    def unranked(self, regime):
+        """{loss: why it has no rank}: one that broke down is not ranked by the seeds that it survived."""
+        seeds = len({key[2] for key in self.entries})
+        ended = {loss: len(self.models(loss, regime)) for loss in self.losses}
+        return {
+            loss: f"{count} of {seeds} seeds" if self.planned(loss, regime) else "no rate ended in the search"
+            for loss, count in ended.items() if count < seeds
+        }  # fmt: skip
 
     def rate(self, loss, regime):
         """The learning rate of a loss, None where it has none."""
         return next((entry.rate for key, entry in self.entries.items() if key[:2] == (loss, regime)), None)
 
     def per_class(self, entry, score):
-        """A score of each case and class `[cases, K]`."""
+        """A score of each case and class `[cases, K]`; nan where the truth lacks the class, whatever was predicted."""
         found = self.measures[entry.name]
-        return OF_CLASS[score](M.Counts(*found["counts"])) if score in OF_CLASS else found[score]
+        counts = M.Counts(*found["counts"])
+        values = OF_CLASS[score](counts) if score in OF_CLASS else found[score]
+        return np.where(counts.support > 0, values, np.nan)
 
     def of_case(self, entry, score):
         """A score of each case `[cases]`: of the foreground classes their mean, "accuracy" of all pixels.
 
-        nan where the case has no foreground, and a distance infinite where a class is in one mask alone.
+        Classes that the truth lacks do not count: nan where it has no foreground. A distance is infinite where nothing
+        was found of a class.
         """
         found = self.measures[entry.name]
         if score in ("ece", "brier"):
@@ -115,34 +153,66 @@ class Result:
         """{seed: `[cases]`} of a loss."""
         return {entry.seed: self.of_case(entry, score) for entry in self.models(loss, regime)}
 
+    @kept
     def mean(self, loss, regime, score):
         """(mean over seeds and cases, low, high, means of the seeds); finite values alone, intervals resample both."""
-        each = self.scores(loss, regime, score)
+        each = finite(self.scores(loss, regime, score))
         if not each:
             return float("nan"), float("nan"), float("nan"), []
         values = np.stack(list(each.values()))
-        values = np.where(np.isfinite(values), values, np.nan)
-        seeds = [_mean(row) for row in values]
-        return _mean(values), *crossed_interval(values), seeds
+        return mean_of(values), *crossed_interval(values), [mean_of(row) for row in values]
+
+    def between(self, loss, regime, score=MAIN):
+        """How much two seeds of a loss differ: the mean distance of their means; nan of one seed."""
+        seeds = self.mean(loss, regime, score)[3]
+        return mean_of(np.array([abs(one - other) for one, other in combinations(seeds, 2)]))
+
+    def validation(self, loss, regime):
+        """The best validation Dice of each model of a loss, that of the epoch that was kept."""
+        curves = [np.array(self.histories[entry.name].get("val_dice", [])) for entry in self.models(loss, regime)]
+        return [float(curve[np.isfinite(curve)].max()) for curve in curves if np.isfinite(curve).any()]
 
     def missed(self, loss, regime):
         """How many distances are infinite, over all models and cases; 0 where none were measured."""
         each = self.scores(loss, regime, "hd95") if self.unit else {}
         return int(sum(np.isinf(values).sum() for values in each.values()))
 
-    def ranking(self, regime, score=MAIN):
-        """`kseg.stats.ranking.Ranking` of the losses by cases, each case the mean over seeds; None below two losses."""
-        each = {loss: self.scores(loss, regime, score) for loss in self.losses}
-        values = {loss: np.mean(list(found.values()), axis=0) for loss, found in each.items() if found}
-        return ranking(values, higher=BETTER[score]) if len(values) > 1 else None
+    def invented(self, loss, regime):
+        """(how often some of a foreground class was predicted that the case lacks, how often it might have been)."""
+        every = [M.Counts(*self.measures[entry.name]["counts"]) for entry in self.models(loss, regime)]
+        lacking = [counts.support[:, 1:] == 0 for counts in every]
+        some = [(counts.fp[:, 1:] > 0) & lacks for counts, lacks in zip(every, lacking, strict=True)]
+        return int(sum(each.sum() for each in some)), int(sum(each.sum() for each in lacking))
 
+    @kept
+    def ranking(self, regime, score=MAIN):
+        """`kseg.stats.Ranking` of the losses that broke down in no seed, by cases, each case the mean over seeds.
+
+        Told apart are those that `pairs` tells apart. None below two losses.
+        """
+        left = [loss for loss in self.losses if loss not in self.unranked(regime)]
+        if len(left) < 2:
+            return None
+        values = {loss: np.mean(list(self.scores(loss, regime, score).values()), axis=0) for loss in left}
+        pairs = self.pairs(regime, score)
+        tested = [pairs[key] for key in combinations(left, 2) if not pairs[key].undecidable]
+        apart = [(each.first, each.second) for each in tested if each.holds or each.reversed] if tested else None
+        return ranking(values, higher=BETTER[score], apart=apart)
+
+    @kept
     def pairs(self, regime, score=MAIN):
-        """{(loss, loss): `kseg.stats.Comparison`} of all pairs, Holm-corrected together."""
+        """{(loss, loss): `kseg.stats.Comparison`} of all pairs, over the seeds both have; Holm-corrected together."""
         each = {loss: finite(self.scores(loss, regime, score)) for loss in self.losses}
         return compare({
             (one, other): (score, one, other, each[one], each[other])
             for one, other in combinations(self.losses, 2) if each[one] and each[other]
         })  # fmt: skip
+
+    @kept
+    def tuning(self, score=MAIN):
+        """{loss: `kseg.stats.Comparison`} of the tuned rate with the given one, of those losses that have both."""
+        each = {loss: [finite(self.scores(loss, regime, score)) for regime in (TUNED, GIVEN)] for loss in self.changed}
+        return compare({loss: (score, TUNED, GIVEN, *both) for loss, both in each.items() if all(both)})
 
     def foreground(self):
         """Mean share of each class of the test cases' pixels `[K]`."""
@@ -156,8 +226,9 @@ class Result:
         return np.concatenate(each) if each else np.empty(0)
 
 
-def _mean(values):
-    known = values[~np.isnan(values)]
+def mean_of(values):
+    """Mean of the finite values of an array, nan where there are none."""
+    known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else float("nan")
 
 

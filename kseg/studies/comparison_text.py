@@ -1,14 +1,16 @@
 """The page of the comparison of losses, in Markdown."""
 
+import re
+
 import numpy as np
 
-from kseg import losses
 from kseg.configs import CompareLosses
-from kseg.losses import CATEGORIES
-from kseg.stats.compared import SIGNIFICANT
-from kseg.studies.comparison_claims import EQUAL, FIVE, SPREAD
+from kseg.stats import ENOUGH
+from kseg.stats.compared import SEEDS
+from kseg.studies import comparison_tables as tables
+from kseg.studies.comparison_claims import EQUAL, FIVE, NAMES, NEARLY, ROUND, SECOND, SPREAD
 from kseg.studies.comparison_models import GIVEN, TUNED
-from kseg.studies.comparison_page import FIGURES, LABELS, label
+from kseg.studies.comparison_page import FIGURES, LABELS, noise, why_untested
 from kseg.studies.comparison_table import MAIN
 from kseg.studies.markdown import reproduced, table
 
@@ -18,19 +20,29 @@ DOCUMENT = dict(zip(FIVE, (
     (0.9140625, 0.982855082),
 ), strict=True))  # fmt: skip
 READ = {
-    "ranking.png": "Bars join losses that Wilcoxon's tests with Holm's correction do not tell apart.",
+    "ranking.png": "Bars join losses that are not told apart: p of their pair, below, is not under 0.05.",
     "learning.png": "Thin: each seed; thick: their mean.",
     "search.png": "Each line is a loss with a rate; a cross is where it was dropped.",
 }
 HOW = (
-    "Scores are means over the foreground classes of each test case, then over cases and seeds; accuracy is of all "
-    "pixels. Intervals (95 %) resample seeds and cases together. Differences are paired by case; p is of a sign-flip "
-    "test over cases, means over seeds, after Holm's correction over all comparisons made together. A claim is "
-    "*supported* if all its comparisons hold (interval and p), *contradicted* if all hold the other way round, "
-    "*partly supported* if some hold and none the other way round, else *not supported*. Claims that scores are equal "
-    f"go by intervals: within {SPREAD} of accuracy, {EQUAL} of IoU; contradicted if one lies wholly outside. Verdicts "
-    f"are of the {GIVEN}, the document's way. With few seeds an interval is narrower than it says."
+    "Scores are means over the foreground classes that a test case has by its truth, then over cases and seeds; "
+    "accuracy is of all pixels. Intervals (95 %) of scores resample seeds and cases together; of few seeds they are "
+    "narrower than they say. Differences are paired by seed and case; their intervals and p take both as drawn at "
+    "random (Clark's min F', with Satterthwaite's degrees of freedom), p after Holm's correction: above over all pairs "
+    "of a table, here over all that the claims ask of one score, two losses that several ask for counted once. Below "
+    f"{SEEDS} seeds or {ENOUGH} cases nothing is decided.",
+    "A claim is *supported* if all its comparisons hold (p below 0.05), *contradicted* if all hold the other way "
+    "round, *partly supported* if some hold and none the other way round, else *not supported*. 2 asks for Dice-BCE "
+    "and Jaccard alike, focal Tversky above both, and both above focal and Tversky. That scores are equal goes by "
+    f"intervals: within {SPREAD} of accuracy, {EQUAL} of IoU; contradicted if one lies wholly outside. 7 goes by the "
+    f"intervals of Dice-BCE over each other loss that was compared, by {', '.join(NAMES[score] for score in ROUND)}: "
+    f"supported if all are above -{NEARLY}, contradicted if one is wholly below, else not supported. Verdicts are of "
+    f"the {GIVEN}, the document's way, and of {NAMES[MAIN]}; who is better is read again by the {NAMES[SECOND]}.",
 )
+WAY = {  # of the document (S3.3, S3.4, S3.10)
+    "images": "256 x 256", "channels of the U-Net": "32 to 512", "decoder": "transpose", "batch": "16",
+    "rate of Adam": "0.0002", "epochs": "50", "models of a loss": "1", "test images": "64",
+}  # fmt: skip
 
 
 def page(result, decided, record, figures, folder="."):
@@ -43,17 +55,19 @@ def page(result, decided, record, figures, folder="."):
         figures: names of the figures that there are.
         folder: where they are, seen from the page.
     """
-    lines = [f"# Losses compared: {result.name}", "", *_made(result, record), ""]
-    lines += ["## Which loss", "", *_answer(result), "", *_overview(result)]
+    config = _config(record)
+    lines = [f"# Losses compared: {result.name}", "", *_made(result, config, record), ""]
+    lines += ["## Which loss", "", *_answer(result), "", *tables.overview(result)]
     for name in ("ranking.png", "scores.png"):
         lines += _figure(name, figures, folder)
-    lines += ["## Pair by pair", "", *_pairs(result)]
-    lines += ["## What the document says, decided", "", *reproduced(decided), *_verdicts(decided), HOW, ""]
-    lines += ["## Table 2", "", *_document(result), "## Table 1", "", *_taxonomy(result)]
-    lines += ["## Learning rates", "", *_rates(result), *_figure("search.png", figures, folder)]
+    lines += ["## Pair by pair", "", *tables.pairs(result)]
+    lines += ["## What the document says, decided", "", *reproduced(decided), *_verdicts(decided, result)]
+    lines += [line for each in HOW for line in (each, "")]
+    lines += ["## Table 2", "", *_document(result, config), "## Table 1", "", *tables.taxonomy(result)]
+    lines += ["## Learning rates", "", *tables.rates(result, config.budget), *_figure("search.png", figures, folder)]
     lines += _figure("learning.png", figures, folder)
-    lines += ["## Time and memory", "", *_cost(result), *_figure("cost.png", figures, folder)]
-    lines += ["## Classes", "", *_classes(result)]
+    lines += ["## Time and memory", "", *tables.cost(result), *_figure("cost.png", figures, folder)]
+    lines += ["## Classes", "", *tables.classes(result)]
     return "\n".join([*lines, "## Images", "", *_figure("compared.png", figures, folder)])
 
 
@@ -63,11 +77,13 @@ def _figure(name, figures, folder):
     return [f"![{FIGURES[name]}]({folder}/{name})", "", *([READ[name], ""] if name in READ else [])]
 
 
-def _made(result, record):
+def _config(record):
     config = {name: value for name, value in record["config"].items() if name not in ("resume", "output", "overwrite")}
-    config = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
-    config, versions = CompareLosses(**config), record["versions"]
-    share = 100 * (1 - result.foreground()[0])
+    return CompareLosses(**{name: tuple(value) if isinstance(value, list) else value for name, value in config.items()})
+
+
+def _made(result, config, record):
+    versions, share = record["versions"], 100 * (1 - result.foreground()[0])
     heads = dict.fromkeys(result.heads[loss] for loss in result.losses)
     told = [
         f"`{config.command()}` (kseg {record['kseg']}, TensorFlow {versions['tensorflow']}, Keras "
@@ -81,122 +97,108 @@ def _made(result, record):
     ]
     if len(heads) > 1:
         kinds = {head: [loss for loss in result.losses if result.heads[loss] == head] for head in heads}
-        each = "; ".join(f"{head}, {n} channel{'s' * (n > 1)}: {', '.join(k)}" for (n, head), k in kinds.items())
+        each = "; ".join(
+            f"{head}, {n} channel{'s' * (n > 1)}: {', '.join(map(tables.named, k))}" for (n, head), k in kinds.items()
+        )
         told += ["", f"Not all losses fit one head, so last layers differ: {each}."]
-    return told
+    return [*told, *(line for note in result.notes for line in ("", note))]
 
 
 def _answer(result):
     lines = []
     for regime in result.regimes:
-        found = result.ranking(regime)
-        if not found:
-            continue
-        if not found.cases:
-            lines.append(f"- **{regime}**: no case has the {LABELS[MAIN]} of every loss, so there are no ranks.")
-            continue
-        best, *others = found.names
-        told = f"**{regime}**: best mean rank of the {LABELS[MAIN]} `{best}` ({result.mean(best, regime, MAIN)[0]:.4f})"
-        rest = [f"`{name}`" for name in others if not found.p[best, name] < SIGNIFICANT]
-        told += f", not told apart from {', '.join(rest)}" if rest else ", told apart from each other one"
-        means = {loss: result.mean(loss, regime, MAIN)[0] for loss in found.names}
-        worst = min(means, key=means.get)
-        lines.append(
-            f"- {told} (ranks of these trained models over {found.cases} cases: another seed may rank otherwise). "
-            f"Lowest mean: `{worst}` ({means[worst]:.4f}). Friedman's p: {_p(found.friedman)}."
-        )
-    broken = {(loss, regime): result.broken(loss, regime) for loss in result.losses for regime in result.regimes}
-    lines += [
-        f"- `{loss}` broke down (its loss became nan) in {count} of its runs, {regime}."
-        for (loss, regime), count in broken.items() if count
-    ]  # fmt: skip
+        found, unranked = result.ranking(regime), result.unranked(regime)
+        if found:
+            lines.append(f"- **{regime}**: " + (_best(result, regime, found) if found.cases else NO_CASE))
+        for loss, why in unranked.items():
+            lines.append(f"- `{loss}`, {regime}, is not ranked: {why}.{_broken(result, loss, regime)}")
     if TUNED not in result.regimes and result.search:
-        nothing = [f"`{loss}`" for loss in result.losses if result.search.rates[loss] is None]
         lines.append("- The search found no other rate than the given one for any loss: there is one table.")
+        nothing = [f"`{loss}`" for loss in result.losses if result.search.rates.get(loss) is None]
         lines += [f"- No rate of {', '.join(nothing)} ended in the search."] if nothing else []
     return lines or ["One loss alone: nothing to rank."]
 
 
-def _p(p):
-    return "nan" if p != p else "below 0.001" if p < 1e-3 else f"{p:.3f}"
+NO_CASE = f"no case has the {LABELS[MAIN]} of every loss, so there are no ranks."
 
 
-def _overview(result):
-    lines = []
-    for regime in result.regimes:
-        found = result.ranking(regime)
-        order = [*(found.names if found else ()), *(x for x in result.losses if not found or x not in found.names)]
-        rank = dict(zip(found.names, found.ranks, strict=True)) if found else {}
-        rows = []
-        for loss in order:
-            cells = [_cell(result.mean(loss, regime, score)) for score in result.shown]
-            rows.append([loss, _rate(result.rate(loss, regime)), f"{rank[loss]:.2f}" if loss in rank else "", *cells])
-        head = ["loss", "rate", f"rank by {LABELS[MAIN]}", *(label(result, score) for score in result.shown)]
-        lines += [f"{regime[0].upper()}{regime[1:]}; mean (95 %) ± standard deviation over seeds:", ""]
-        lines += table(head, rows)
-        missed = {loss: result.missed(loss, regime) for loss in result.losses}
-        if any(missed.values()):
-            told = ", ".join(f"{loss} {count}" for loss, count in missed.items() if count)
-            lines += [f"Infinite distances (foreground in one mask alone), left out of the means: {told}.", ""]
-    return lines
+def _best(result, regime, found):
+    """Who has the best rank, whom it is told apart from, and what is noise."""
+    best, *others = found.names
+    means = {loss: result.mean(loss, regime, MAIN)[0] for loss in found.names}
+    worst = min(means, key=means.get)
+    if found.apart is None:
+        told = f"no two losses are told apart ({why_untested(result, regime)})"
+    else:
+        rest = [f"`{name}`" for name in others if (best, name) not in found.apart]
+        ranked = " that is ranked" * bool(result.unranked(regime))
+        told = f"not told apart from {', '.join(rest)}" if rest else f"told apart from each other one{ranked}"
+    apart, most = noise(result, regime), max(means.values()) - means[worst]
+    seeds = f" Two seeds of one loss differ by {apart:.4f} on average, the losses by up to {most:.4f}."
+    return (
+        f"best mean rank of the {LABELS[MAIN]} `{best}` ({means[best]:.4f}), {told}. Lowest mean: `{worst}` "
+        f"({means[worst]:.4f}).{seeds * (apart == apart)}"
+    )
 
 
-def _cell(values):
-    mean, low, high, seeds = values
-    if mean != mean:
-        return "-"
-    spread = f" ± {np.std(seeds, ddof=1):.3f}" if len(seeds) > 1 else ""
-    if not np.isfinite([low, high]).all():
-        return f"{mean:.4f}{spread}"
-    low, high = (f"{bound:.3f}".removeprefix("0") for bound in (low, high))
-    return f"{mean:.4f} ({low}-{high}){spread}"
+def _broken(result, loss, regime):
+    """How many of a loss's runs broke down and why; empty if none did."""
+    if not (count := result.broken(loss, regime)):
+        return ""
+    entries = [entry for key, entry in result.entries.items() if key[:2] == (loss, regime)]
+    whys = dict.fromkeys(entry.trouble for entry in entries if entry.name not in result.measures and entry.trouble)
+    left = " It is compared over the other seeds." if result.models(loss, regime) else ""
+    return f" It broke down in {count} of its runs{': ' * bool(whys)}{'; '.join(whys)}.{left}"
 
 
-def _rate(rate):
-    return "-" if rate is None else f"{rate:g}"
-
-
-def _pairs(result):
-    lines = []
-    for regime in result.regimes:
-        rows = [
-            [f"{each.first} - {each.second}", f"{each.difference:+.4f} ({each.low:+.4f} to {each.high:+.4f})",
-             _p(each.p), _p(each.adjusted), f"{each.seeds} of {each.of}",
-             "yes" if each.holds or each.reversed else "no"]
-            for each in result.pairs(regime).values()
-        ]  # fmt: skip
-        head = [f"{LABELS[MAIN]}, {regime}", "difference (95 %)", "p", "p after Holm", "seeds above 0", "told apart"]
-        lines += table(head, rows) if rows else []
-    return lines
-
-
-def _verdicts(decided):
-    regimes = list(decided[0]["readings"])
+def _verdicts(decided, result):
+    readings = list(dict.fromkeys(reading for each in decided for reading in each["readings"]))
     rows = [
-        [f"**{each['claim']}** {each['text']}", *(each["readings"][regime] for regime in regimes),
-         each["why"].replace("; ", "<br>")]
+        [f"**{each['claim']}** {each['text']}", *(each["readings"].get(reading, "") for reading in readings),
+         _coded(each["why"], result.losses).replace("; ", "<br>")]
         for each in decided
     ]  # fmt: skip
-    return table(["claim", *regimes, f"numbers, {regimes[0]}"], rows)
+    return table(["claim", *readings, f"numbers, {readings[0]}"], rows)
 
 
-def _document(result):
-    """D3's Table 2 beside ours, in both readings of IoU (S3.12)."""
+def _coded(text, losses):
+    """A text in which sums of losses, and losses with options, stand in backticks."""
+    sums = sorted((loss for loss in losses if not loss.isidentifier()), key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, sums)), r"`\g<0>`", text) if sums else text
+
+
+def _document(result, config):
+    """D3's Table 2 beside ours, in both readings of IoU (S3.12), and in what we differ."""
     rows = []
     for loss in dict.fromkeys([*FIVE, *result.losses]):
         theirs = [f"{value:.4f}" for value in DOCUMENT.get(loss, ())] or ["", ""]
         ours = []
         for regime in result.regimes:
             ours += [_short(result.mean(loss, regime, score)) for score in ("iou_score", "iou", "accuracy")]
-        rows.append([loss, *theirs, *ours])
+        rows.append([tables.named(loss), *theirs, *ours])
     names = [f"{LABELS[score]}, {regime}" for regime in result.regimes for score in ("iou_score", "iou", "accuracy")]
     head = ["loss", "document: IoU score", "document: accuracy", *names]
+    here = _way(result, config)
     return [
         *table(head, rows),
         "Ours: mean ± standard deviation over seeds. The document's are of one run: its best and its second loss are 4 "
-        "of 640 crossed thresholds apart, its best and its worst 12, so its ranking is within chance. Its images, "
-        "network and number of steps are others: compare the order.", "",
+        "of 640 crossed thresholds apart, its best and its worst 12, so its ranking is within chance.", "",
+        *table(["", "document", "here"], [[name, WAY[name], here[name]] for name in WAY if here[name] != WAY[name]]),
+        f"As in the document: {', '.join(name for name in WAY if here[name] == WAY[name]) or 'none of these'}. Where "
+        "images or training differ, compare the order of the losses, not their scores.", "",
     ]  # fmt: skip
+
+
+def _way(result, config):
+    """What the document tells of its way, of ours."""
+    height, width = result.examples.images.shape[1:3]
+    seeds = f"{config.seeds}{' of each rate' * (len(result.regimes) > 1)}"
+    widest = config.filters << config.depth
+    return {
+        "images": f"{height} x {width}", "channels of the U-Net": f"{config.filters} to {widest}",
+        "decoder": config.decoder, "batch": str(config.batch_size), "rate of Adam": f"{config.learning_rate:g}",
+        "epochs": str(config.epochs), "models of a loss": seeds, "test images": str(len(result.case)),
+    }  # fmt: skip
 
 
 def _short(values):
@@ -204,73 +206,3 @@ def _short(values):
     if mean != mean:
         return "-"
     return f"{mean:.4f} ± {np.std(seeds, ddof=1):.4f}" if len(seeds) > 1 else f"{mean:.4f}"
-
-
-def _taxonomy(result):
-    """D3's Table 1: the losses by category (S3.11)."""
-    found = {category: [] for category in CATEGORIES}
-    for spec in result.losses:
-        terms = [name for _, name, _ in losses.parse(spec)]
-        category = losses.facts(terms[0])["category"] if len(terms) == 1 else "compound"
-        found[category].append(spec)
-    return table(["category", "losses"], [[name, ", ".join(each)] for name, each in found.items() if each])
-
-
-def _rates(result):
-    if not result.search:
-        return ["No rate was looked for (`--budget 0`).", ""]
-    search = result.search
-    head = ["loss", "found rate", *(f"round {number + 1}" for number in range(len(search.rounds)))]
-    rows = []
-    for loss in search.rates:
-        cells = []
-        for trials in search.rounds:
-            own = [each for each in trials if each["loss"] == loss]
-            cells.append("; ".join(f"{each['rate']:g}: {_score(each)} ({each['epochs']})" for each in own))
-        rows.append([loss, _rate(search.rates[loss]), *cells])
-    told = (
-        "Best validation Dice of short trainings (epochs in brackets), every loss with the same rates and epochs; "
-        "after each round the better half of the rates of a loss goes on, and the better half of the losses where more "
-        "are left than are to be compared. Starts and batches are those of a seed that the comparison does not use."
-    )
-    return [told, "", *table(head, rows)]
-
-
-def _score(trial):
-    return "nan" if trial["score"] is None else f"{trial['score']:.3f}"
-
-
-def _cost(result):
-    rows = []
-    for loss in result.losses:
-        seconds, cost = result.seconds(loss), result.costs.get(loss, {})
-        median = f"{np.median(seconds):.2f} ({seconds.min():.2f}-{seconds.max():.2f})" if seconds.size else "-"
-        known = {name: value for name, value in cost.items() if value == value}
-        rows.append([
-            loss, median, f"{1000 * known['step']:.0f}" if "step" in known else "-",
-            f"{known['memory']:.0f}" if "memory" in known else "-",
-        ])  # fmt: skip
-    head = ["loss", "seconds an epoch, median (range)", "ms a step", "MiB a step"]
-    return [
-        "Seconds are of training an epoch after the first, of all runs; ms and MiB of single steps in a process of its "
-        "own, memory beyond what the process has between steps.", "", *table(head, rows),
-    ]  # fmt: skip
-
-
-def _classes(result):
-    lines = []
-    for regime in result.regimes:
-        rows = []
-        for loss in result.losses:
-            each = [result.per_class(entry, MAIN) for entry in result.models(loss, regime)]
-            if each:
-                values = np.concatenate(each)
-                rows.append([loss, *(f"{_mean(values[:, k]):.4f}" for k in range(values.shape[1]))])
-        lines += [f"{LABELS[MAIN]} of each class, {regime}; mean over seeds and the cases that have it:", ""]
-        lines += table(["loss", *result.classes], rows)
-    return lines
-
-
-def _mean(values):
-    known = values[np.isfinite(values)]
-    return known.mean() if known.size else float("nan")

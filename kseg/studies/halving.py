@@ -2,8 +2,11 @@
 
 import math
 import time
-from contextlib import suppress
 from typing import NamedTuple
+
+from kseg.studies.halving_steps import Search, Steps
+
+__all__ = ["Search", "halve", "rates_around", "rounds_needed"]
 
 
 class Trial(NamedTuple):
@@ -13,14 +16,6 @@ class Trial(NamedTuple):
     rate: float
     epochs: int
     score: float
-
-
-class Search(NamedTuple):
-    """What halving found: `rounds` as it tells them, {loss: rate or None} of all losses, `finalists` best first."""
-
-    rounds: list
-    rates: dict
-    finalists: tuple
 
 
 def rates_around(rate, count=4, factor=4.0):
@@ -52,7 +47,8 @@ def rounds_needed(losses, rates, finalists):
 
 
 def halve(
-    losses, rates, finalists, advance, *, minutes, epochs, clock=time.monotonic, tell=None, done=(), on_round=None
+    losses, rates, finalists, advance, *, minutes, epochs, clock=time.monotonic, tell=None, done=(), on_step=None,
+    on_round=None,
 ):  # fmt: skip
     """Look for the best losses, and for the best rate of each, within a given time.
 
@@ -62,8 +58,8 @@ def halve(
     `finalists` are left: no rounds at all where that is so from the start. Of equal scores the rate nearer to the
     middle of the sorted rates is better, then the smaller one; of losses, the one given first.
 
-    A candidate that diverged is worst and never goes on. A loss with no rate left stays only to fill up the finalists;
-    its rate is the best of those dropped before that did not diverge, or None.
+    A candidate that diverged or failed is worst and never goes on. A loss with no rate left stays only to fill up the
+    finalists; its rate is the best of those dropped before that did not diverge, or None.
 
     Time is that of training, split evenly over the rounds left (`rounds_needed`). The first round begins with one epoch
     of each, later ones with as many as fit at the pace of each so far; while as many again fit, a round goes on. After
@@ -75,17 +71,20 @@ def halve(
         rates: numbers > 0, all different, the same for every loss.
         finalists: >= 1.
         advance: (loss, rate, before, after) -> best validation score (more is better) of epochs 1 to `after`, having
-            trained on from epoch `before`; nan, or a FloatingPointError, if the candidate diverged.
+            trained on from epoch `before`; nan, or an error, if the candidate diverged or failed. A MemoryError, an
+            OSError or an interruption ends the search.
         minutes: of training in all, > 0.
         epochs: of a candidate at most, in all; at least as many as rounds.
         clock: () -> seconds.
         tell: called with (what was done, share of all that is done).
-        done: rounds finished before, as `Search` has them: the search goes on after them.
-        on_round: called after each round with all rounds so far.
+        done: steps made before, as `Search` has them. They are taken as they are, times and all, and the search goes on
+            after them, as it would have without a break.
+        on_step: called after each further step with all steps so far; a step is a call of `advance`.
+        on_round: called after each round that ends in a further step, with all rounds so far.
 
     Returns:
         Search. A round is a list of dicts, fit for JSON: `loss`, `rate`, `epochs` so far, `score` (None: diverged),
-        `seconds` of the round, and `kept`, whether the candidate goes on.
+        `seconds` of the round, `kept`, whether the candidate goes on, and `why` it does not if it diverged or failed.
 
     Raises:
         ValueError: nothing to choose from, fewer epochs than rounds, or `done` is of another search.
@@ -100,33 +99,26 @@ def halve(
     _check(losses, rates, finalists, minutes)
     place = sorted(rates)
     order = sorted(rates, key=lambda rate: (abs(2 * place.index(rate) - len(rates) + 1), rate))
-    tell, done = tell or (lambda *_: None), list(done)
+    tell, step = tell or (lambda *_: None), Steps(advance, clock, done, on_step)
     left, trials, rounds = dict.fromkeys(losses, order), {}, []
     while more := rounds_needed(len(left), max(map(len, left.values())), finalists):
         candidates = [(loss, rate) for loss in left for rate in rates if rate in left[loss]]
-        number, old = len(rounds) + 1, bool(done)
-        entries = done.pop(0) if old else _train(candidates, rounds, advance, more, 60 * minutes, epochs, clock, tell)
-        if sorted((entry["loss"], entry["rate"]) for entry in entries) != sorted(candidates):
-            raise ValueError(f"round {number} of those done is of other candidates. Expected {candidates}.")
+        entries, number = _train(candidates, rounds, step, more, 60 * minutes, epochs, tell), len(rounds) + 1
         for entry in entries:
             score = math.nan if entry["score"] is None else entry["score"]
             trials[entry["loss"], entry["rate"]] = Trial(entry["loss"], entry["rate"], entry["epochs"], score)
         left = _cut(left, trials, finalists, order)
         for entry in entries:
-            kept = entry["rate"] in left.get(entry["loss"], ())
-            if old and kept != entry["kept"]:
-                raise ValueError(f"round {number} of those done has another outcome. Expected as many finalists again.")
-            entry["kept"] = kept
+            entry["kept"] = entry["rate"] in left.get(entry["loss"], ())
         rounds.append(entries)
-        if not old:
+        if step.new:
             tell(f"round {number}: {sum(map(len, left.values()))} candidates left", number / (number + more - 1))
             if on_round:
                 on_round(rounds)
-    if done:
-        raise ValueError(f"{len(done)} rounds too many are done. Expected {len(rounds)}, of the same search.")
+    step.end()
     best = {loss: _best(loss, trials, order) for loss in losses}
     chosen = {loss: trial and trial.rate for loss, trial in best.items()} if rounds else dict.fromkeys(losses, rates[0])
-    return Search(rounds, chosen, tuple(_ranked(left, trials, order)))
+    return Search(rounds, chosen, tuple(_ranked(left, trials, order)), minutes, step.made)
 
 
 def _check(losses, rates, finalists, minutes):
@@ -137,7 +129,7 @@ def _check(losses, rates, finalists, minutes):
         raise ValueError(f"{rates}, {finalists} finalists, {minutes} minutes. Expected all above 0, rates finite.")
 
 
-def _train(candidates, rounds, advance, more, limit, epochs, clock, tell):
+def _train(candidates, rounds, step, more, limit, epochs, tell):
     """A round: entries of the candidates, trained on as far as the round's share of time and epochs go."""
     before = [entry for each in rounds for entry in each]
     begin = total = max((entry["epochs"] for entry in before), default=0)
@@ -152,18 +144,17 @@ def _train(candidates, rounds, advance, more, limit, epochs, clock, tell):
     while alive:
         part, seconds, well = min(part, most - total), {}, []
         for count, each in enumerate(alive, 1):
-            score, start = math.nan, clock()
-            with suppress(FloatingPointError):
-                score = float(advance(*each, total, total + part))
-            seconds[each] = clock() - start
+            made = step(*each, total, total + part)
+            seconds[each] = made["seconds"]
             used += seconds[each]
-            well += [each] * math.isfinite(score)
+            well += [each] * (made["score"] is not None)
             entries[each]["seconds"] += seconds[each]
-            entries[each] |= {"epochs": total + part, "score": score if math.isfinite(score) else None}
+            entries[each] |= {"epochs": total + part} | {name: made[name] for name in ("score", "why") if name in made}
             trained = (total - begin + part * count / len(alive)) / (most - begin)
             gone = min(max(trained, used / share if share > 0 else 1), count / len(alive) if total == begin else 1)
-            what = f"{each[0]} at {each[1]:g}: epoch {total + part}, round {number}"
-            tell(what, (number - 1 + gone) / (number + more - 1))
+            if step.new:
+                what = f"{each[0]} at {each[1]:g}: epoch {total + part}, round {number}"
+                tell(what, (number - 1 + gone) / (number + more - 1))
         total, alive = total + part, well
         if total == 1:
             seconds = {each: min(seconds[other] for other in alive if other[0] == each[0]) for each in alive}

@@ -1,25 +1,19 @@
 """D4's study: perturb training images, train on them, attack what came of it, decide what the document says."""
 
 import json
-import shutil
-from pathlib import Path
-
-from rich import box
-from rich.table import Table
 
 from kseg import losses, report
 from kseg.data import open_data
 from kseg.data.recipe import source_entry
 from kseg.data.source import check_split
-from kseg.files import write_csv, write_json, write_text
 from kseg.models import head_for, unet
-from kseg.stats import ENOUGH
-from kseg.studies import measures_file, robust_data, robust_measures, robust_models, robust_page, robust_text
+from kseg.studies import closing, measures_file, robust_data, robust_measures, robust_models, robust_page, robust_text
 from kseg.studies.bar import Bar
 from kseg.studies.begun import opened, telling_how_to_go_on
 from kseg.studies.robust_claims import claims
 from kseg.studies.robust_progress import Progress
 from kseg.studies.robust_table import Result
+from kseg.studies.room import check_room
 from kseg.studies.rows import typical_rows
 from kseg.training.record import is_finished
 from kseg.training.run import read_history
@@ -147,10 +141,8 @@ def checked(config, folder):
             f"--search=exact would look at 3^{len(data.classes)} choices. Expected at most {robust_data.MOST} classes; "
             "take --search beam."
         )
-    place = folder if folder.exists() else Path.cwd()
     needed = config.seeds * (5 * data.nbytes("train") + 3 * (data.nbytes("validation") + data.nbytes("test")))
-    if (free := shutil.disk_usage(place).free) < needed:
-        raise ValueError(f"the perturbed sets need {needed >> 20} MiB, {place} has {free >> 20} free. Expected room.")
+    check_room(folder, needed, "the perturbed sets")
     return data, typical_rows(data, "test", config.images), robust_models.planned(config, folder)
 
 
@@ -162,14 +154,17 @@ def execute(config, console):
         with telling_how_to_go_on(folder, config, console), Bar(console) as bar:
             result = run(config, folder.path, bar.tell, known)
         decided = claims(result)
-        write_json(folder / "claims.json", decided)
-        write_csv(folder / "scores.csv", robust_page.score_rows(result))
-        write_csv(folder / "cases.csv", robust_page.case_rows(result))
-        (folder / "figures").mkdir(exist_ok=True)
-        drawn = robust_page.draw(result, folder / "figures")
-        write_text(folder / "summary.md", robust_text.page(result, decided, folder.record, drawn, "figures"))
-        folder.save(claims={claim["claim"]: claim["verdict"] for claim in decided})
-    _show(result, decided, folder.path, console)
+        tables = {"scores.csv": robust_page.score_rows(result), "cases.csv": robust_page.case_rows(result)}
+        closing.write(folder, result, decided, tables, robust_page.draw, robust_text.page)
+    rows = [
+        [label, *(f"{result.mean(label, condition, 'accuracy')[0]:.3f}" for condition in robust_page.SHORT)]
+        for label in result.labels
+    ]
+    closing.show(
+        console, "Pixel accuracy, mean over seeds and cases",
+        ["model", *(each.replace("\n", " ") for each in robust_page.SHORT.values())], rows, decided, (),
+        "Models, training sets, measures, tables, figures and summary.md", folder.path,
+    )  # fmt: skip
     return result
 
 
@@ -182,27 +177,4 @@ def _plan(config, folder, data, rows, entries):
         "training": f"{config.epochs} epochs of as many updates for each, batches of {config.batch_size}",
         "attacks": f"{config.attack_steps} steps, budget {100 * config.budget:g} % of the range of values",
         "folder": folder.path,
-    } | ({"note": few} if (few := _few(rows)) else {})
-
-
-def _few(rows):
-    """A warning of too few cases for any test, or None."""
-    cases = len(set(rows.case))
-    return None if cases >= ENOUGH else f"{cases} test cases are too few to decide a claim: {ENOUGH} are needed"
-
-
-def _show(result, decided, path, console):
-    table = Table(box=box.SIMPLE_HEAD, title="Pixel accuracy, mean over seeds and cases", title_justify="left")
-    for name in ("model", *(each.replace("\n", " ") for each in robust_page.SHORT.values())):
-        table.add_column(name)
-    for label in result.labels:
-        cells = (result.mean(label, condition, "accuracy")[0] for condition in robust_page.SHORT)
-        table.add_row(label, *(f"{value:.3f}" for value in cells))
-    console.print(table)
-    table = Table("claim", "verdict", box=box.SIMPLE_HEAD)
-    for claim in decided:
-        table.add_row(f"{claim['claim']}  {claim['text']}", claim["verdict"])
-    console.print(table, highlight=False)
-    where = f"Models, training sets, measures, tables, figures and summary.md are in {path}/"
-    console.print(where, highlight=False, soft_wrap=True)
-    console.print(f"Next: look at {path / 'summary.md'}", highlight=False, soft_wrap=True)
+    } | closing.too_few(len(set(rows.case)))

@@ -58,10 +58,9 @@ def train(config, console, callbacks=()):
         )
     if config.verify:
         data.verify()
-    loss = losses.get(config.loss, from_logits=True)
-    channels, head = models.head_for(loss.head, len(data.classes), config.head)
-    if loss.head == "auto" and head == "sigmoid":
-        loss = losses.get(config.loss, from_logits=True, head=head)
+    wanted = losses.get(config.loss, from_logits=True).head
+    channels, head = models.head_for(wanted, len(data.classes), config.head)
+    loss = loss_of(config.loss, head)
     seed_everything(config.seed, config.deterministic)
     model = models.unet(
         data.shape, channels, filters=config.filters, depth=config.depth, bn=config.bn,
@@ -107,6 +106,12 @@ def train(config, console, callbacks=()):
         folder.save(best_epoch=1 + best_epoch(history["val_dice"]), test=summary)
     _closing(console, folder.path, summary, config, data.name)
     return TrainResult(folder.path, history, summary)
+
+
+def loss_of(spec, head):
+    """The loss of this spelling for models that end in logits of this head, "sigmoid" or "softmax"."""
+    loss = losses.get(spec, from_logits=True)
+    return losses.get(spec, from_logits=True, head=head) if loss.head == "auto" else loss
 
 
 def _perturbed(model, data, config, head):

@@ -133,7 +133,8 @@ def test_images_and_masks_are_paired_and_resized(sets, tmp_path, capfd):
         np.testing.assert_allclose(found[0, ..., 0], cases[index["case"][0]][0] / 255, atol=1e-6)
         assert np.isnan(index["spacing"]).all()
     out = capfd.readouterr().out
-    assert f"Next: python scripts/train.py --data {tmp_path / 'set.h5'} --loss bce+dice" in out
+    assert f"Next: python scripts/train.py --data {tmp_path / 'set.h5'} --loss bce+dice, or compare" in out
+    assert out.rstrip().endswith(f"python scripts/compare_losses.py --data {tmp_path / 'set.h5'}")
     assert "left out" not in out
 
 
@@ -229,6 +230,30 @@ def test_what_has_no_partner_is_dropped_and_listed(changed, tmp_path, capfd):
     assert "shenzhen no mask 1 CHNCXR_0004_0.png" in lines
     assert "shenzhen mask without image 1 CHNCXR_0340_1_mask.png" in lines
     assert "montgomery no rightMask 1 MCUCXR_0005_0.png" in lines
+
+
+def test_images_of_other_endings_are_listed_with_the_reason(changed, tmp_path, capfd, monkeypatch):
+    """Whatever case their endings have; what is no image, or hidden, is not."""
+    monkeypatch.setenv("COLUMNS", "200")
+    images, masks, side = (
+        changed / "ShenzhenSet/CXR_png",
+        changed / "ShenzhenSet/mask",
+        changed / "MontgomerySet" / SIDES[1],
+    )
+    (images / "CHNCXR_0003_0.png").rename(images / "CHNCXR_0003_0.jpg")
+    (masks / "CHNCXR_0004_0_mask.png").rename(masks / "CHNCXR_0004_0_mask.PNG")
+    for path in ("CHNCXR_0400_0.JPEG", "CHNCXR_0401_0.tif", "._CHNCXR_0403_1.tif", "Thumbs.db"):
+        (images / path).write_bytes(b"")
+    (side / "MCUCXR_0001_0.dcm").write_bytes(b"")
+    cases = prepare(changed, tmp_path / "set.h5", *SPLIT, "--size", 16)
+    assert len(cases) == len(MONTGOMERY) + len(SHENZHEN) - 2 and not {"shenzhen_0003_0", "shenzhen_0004_0"} & set(cases)
+    lines = [" ".join(line.split()) for line in capfd.readouterr().out.splitlines()]
+    assert "shenzhen X-ray not .png or .dcm 3 CHNCXR_0003_0.jpg, CHNCXR_0400_0.JPEG, CHNCXR_0401_0.tif" in lines
+    assert "shenzhen mask not .png 1 CHNCXR_0004_0_mask.PNG" in lines
+    assert "shenzhen mask without image 1 CHNCXR_0003_0_mask.png" in lines
+    assert "shenzhen no mask 1 CHNCXR_0004_0.png" in lines
+    assert "montgomery rightMask not .png 1 MCUCXR_0001_0.dcm" in lines
+    assert not any("Thumbs" in line or "0403" in line for line in lines)
 
 
 def test_dim_images_and_empty_masks_are_told(changed, tmp_path, capfd):

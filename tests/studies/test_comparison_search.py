@@ -10,7 +10,7 @@ from kseg.configs import CompareLosses
 from kseg.data import load, open_data
 from kseg.losses import get
 from kseg.models import unet
-from kseg.studies import comparison_models, comparison_search, loss_comparison
+from kseg.studies import comparison_models, comparison_notes, comparison_same, comparison_search, halving
 
 DATA = "lungs(size=32, counts=(6,3,3))"
 FIRST, SECOND, NAN = LOSSES = ("dice_bce", "focal", "3e38*bce + 3e38*dice")  # the last one is infinite at once
@@ -22,7 +22,7 @@ CONFIG = CompareLosses(
 
 def trainer_in(folder):
     data = open_data(DATA)
-    heads = comparison_models.heads_of(LOSSES, 2, data.shape)
+    heads = comparison_same.heads_of(LOSSES, 2, data.shape)
     return comparison_search.Trainer(CONFIG, data, heads, comparison_models.names_of(LOSSES), folder)
 
 
@@ -41,22 +41,21 @@ def apart(ours, theirs):
     return max(np.abs(one - other).max() for one, other in zip(ours, theirs, strict=True) if one.ndim > 1)
 
 
-def by_hand(loss, rate, parts):
-    """([variables after each part], best Dice of all epochs) by plain Keras; parts: (epochs, seed of the batches)."""
+def by_hand(loss, rate, after):
+    """([variables after so many epochs, for each of `after`], best Dice of all epochs) by plain Keras."""
     data, kept, dice = open_data(DATA), [], []
     images, masks = data.read("validation")
     keras.utils.set_random_seed(CONFIG.seeds)  # a seed that none of the compared models has
     model = unet(data.shape, 1, filters=2, depth=1, bn=True, decoder="transpose")
     model.compile(keras.optimizers.Adam(rate), loss=get(loss, from_logits=True))
-    for epochs, seed in parts:
-        batches = load(data, "train", 2, seed=seed)
-        for _ in range(epochs):
-            for batch in batches:
-                model.train_on_batch(*batch)
-            ids, true = model.predict(images, verbose=0)[..., 0] > 0, masks > 0
-            dice.append(2 * (ids & true).sum() / (ids.sum() + true.sum()))
+    for epoch in range(max(after)):
+        for batch in load(data, "train", 2, seed=10_000 + epoch):
+            model.train_on_batch(*batch)
+        ids, true = model.predict(images, verbose=0)[..., 0] > 0, masks > 0
+        dice.append(2 * (ids & true).sum() / (ids.sum() + true.sum()))
         variables = [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
-        kept.append([np.array(variable) for variable in variables])
+        if epoch + 1 in after:
+            kept.append([np.array(variable) for variable in variables])
     return kept, max(dice)
 
 
@@ -75,12 +74,25 @@ def trained(tmp_path_factory):
 def test_parts_of_a_training_are_one_training(trained, loss, rate):
     """Weights, moving averages, Adam's moments and steps are those of a plain loop, at the candidate's own rate."""
     folder, scores = trained
-    (one, three), best = by_hand(loss, rate, [(1, 10_000), (2, 10_001)])
+    (one, three), best = by_hand(loss, rate, (1, 3))
     for after, expected in ((1, one), (3, three)):
         same(state(folder, f"{loss}_rate{rate:g}_epochs{after}")[0], expected)
     assert apart(one, three) > 1e-4
     assert scores[loss, rate, 3] == pytest.approx(best, abs=1e-6) == state(folder, f"{loss}_rate{rate:g}_epochs3")[1]
     assert scores[loss, rate, 3] >= scores[loss, rate, 1]
+
+
+def test_epochs_are_the_same_in_whatever_steps_they_come(trained, tmp_path):
+    """1 + 2 epochs are 2 + 1 and 3; and no two epochs have the same order."""
+    name = f"{FIRST}_rate{LOW:g}_epochs3"
+    for steps in (((0, 2), (2, 3)), ((0, 3),)):
+        trainer = trainer_in(tmp_path)
+        for before, after in steps:
+            score = trainer.advance(FIRST, LOW, before, after)
+        assert score == pytest.approx(trained[1][FIRST, LOW, 3], abs=1e-6)
+        same(state(tmp_path, name)[0], state(trained[0], name)[0])
+    orders = [[masks.numpy().tobytes() for _, masks in load(DATA, "train", 2, seed=10_000 + n)] for n in range(3)]
+    assert len(set(map(tuple, orders))) == 3
 
 
 def test_rates_make_a_difference(trained):
@@ -143,7 +155,7 @@ def test_tidying_leaves_what_goes_on(tmp_path):
 
 
 class Scripted:
-    """A trainer that knows its scores, and breaks off before a candidate."""
+    """A trainer that knows its scores, and breaks off before or after a step."""
 
     scores = {(FIRST, 0.001): 0.5, (FIRST, 0.004): 0.8, (FIRST, 0.016): 0.7, (SECOND, 0.001): 0.9,
               (SECOND, 0.004): 0.4, (SECOND, 0.016): 0.6}  # fmt: skip
@@ -151,46 +163,157 @@ class Scripted:
     def __init__(self, stop=None):
         self.stop, self.done, self.tidied = stop, [], []
 
-    def __call__(self, *_):
+    def __call__(self, config, data, heads, names, folder):
+        names = dict.fromkeys(LOSSES) | {loss: loss for loss in LOSSES}
+        self.real = comparison_search.Trainer(CONFIG, open_data(DATA), {}, names, folder)
         return self
 
     def advance(self, loss, rate, before, after):
+        if before:
+            assert self.real._file(loss, rate, before).exists(), "what it goes on from is there"
+        self.real._file(loss, rate, after).touch()
         if (loss, rate, before) == self.stop:
             raise KeyboardInterrupt
         self.done.append((loss, rate, before, after))
+        if loss == SECOND and rate == 0.004:
+            raise ValueError("not this one")
         return self.scores[loss, rate] + after / 100
 
+    def forget(self, step):
+        self.real.forget(step)
+
     def tidy(self, trials):
+        self.real.tidy(trials)
         self.tidied.append([(each["loss"], each["rate"]) for each in trials if each["kept"]])
 
 
-def searched(folder, trainer, patch):
-    """`halving.Search` of two losses and three rates: two rounds."""
-    patch.setattr(comparison_search, "Trainer", trainer)
-    config = CompareLosses(losses=(FIRST, SECOND), preset="quick", budget=1e-9, rates=(0.001, 0.004, 0.016))
-    return loss_comparison._searched(config, folder, None, config.losses, None, None, lambda *_: None)
+@pytest.fixture
+def searched(monkeypatch):
+    """`halving.Search` of two losses and three rates, two rounds of an epoch; with what was said."""
+    real = comparison_search.Trainer
+
+    def search(folder, trainer, said=None, **options):
+        folder.mkdir(exist_ok=True)
+        options = {"budget": 1e-9, "rates": (0.001, 0.004, 0.016)} | options
+        config = CompareLosses(losses=(FIRST, SECOND), preset="quick", **options)
+        with monkeypatch.context() as patch:
+
+            def make(*args):
+                patch.setattr(comparison_search, "Trainer", real)
+                return trainer(*args)
+
+            patch.setattr(comparison_search, "Trainer", make)
+            return comparison_search.search(
+                config, None, config.losses, None, None, folder, lambda *_: None, ([] if said is None else said).append
+            )
+
+    return search
 
 
-def test_a_search_goes_on_after_the_rounds_that_are_written(tmp_path, monkeypatch):
-    whole, one, other = Scripted(), Scripted(stop=(SECOND, 0.016, 1)), Scripted()
-    (tmp_path / "whole").mkdir()
-    expected = searched(tmp_path / "whole", whole, monkeypatch)
+@pytest.mark.parametrize(
+    "stop", [(FIRST, 0.001, 0), (SECOND, 0.001, 0), (FIRST, 0.016, 1), (SECOND, 0.001, 1), (SECOND, 0.016, 1)]
+)
+def test_a_search_goes_on_after_the_steps_that_are_written(searched, tmp_path, stop):
+    """Broken off in the first or the second round: nothing that was done is done again, and all comes out alike."""
+    whole, one, other = Scripted(), Scripted(stop=stop), Scripted()
+    expected = searched(tmp_path / "whole", whole)
     assert expected.rates == {FIRST: 0.004, SECOND: 0.001} and set(expected.finalists) == {FIRST, SECOND}
     assert [len(trials) for trials in expected.rounds] == [6, 4] and len(whole.done) == 10
     with pytest.raises(KeyboardInterrupt):
-        searched(tmp_path, one, monkeypatch)
-    (first,) = json.loads((tmp_path / "search.json").read_text())
-    assert len(first) == 6 and (tmp_path / "search").is_dir()
-    found = searched(tmp_path, other, monkeypatch)
-    assert {each[2:] for each in other.done} == {(1, 2)} and len(other.done) == 4  # the first round is not done again
+        searched(tmp_path / "broken", one)
+    before = json.loads((tmp_path / "broken" / "search.json").read_text())["steps"] if one.done else []
+    assert len(before) == len(one.done) and (tmp_path / "broken" / "search").is_dir()
+    found = searched(tmp_path / "broken", other)
+    assert one.done + other.done == whole.done
     assert (found.rates, found.finalists) == (expected.rates, expected.finalists)
-    assert other.tidied == [[(FIRST, 0.004), (SECOND, 0.001)]] and len(whole.tidied) == 2
-    assert not (tmp_path / "search").exists()  # states are gone, rounds stay
+    assert found.steps[: len(before)] == before, "with the seconds they took"
+    assert found.why == expected.why == {SECOND: {0.004: "ValueError: not this one"}}
+    assert not (tmp_path / "broken" / "search").exists()  # states are gone, steps stay
     again = Scripted(stop=(FIRST, 0.001, 0))
-    assert searched(tmp_path, again, monkeypatch).rates == expected.rates and not again.done
+    assert searched(tmp_path / "broken", again) == found and not again.done
+
+
+def test_only_the_newest_state_of_a_candidate_is_kept(searched, tmp_path):
+    trainer = Scripted(stop=(SECOND, 0.016, 1))
+    with pytest.raises(KeyboardInterrupt):
+        searched(tmp_path, trainer)
+    left = {path.name for path in (tmp_path / "search").iterdir()}
+    assert left == {
+        f"{FIRST}_rate0.004_epochs2.npz", f"{FIRST}_rate0.016_epochs2.npz", f"{SECOND}_rate0.001_epochs2.npz",
+        f"{SECOND}_rate0.016_epochs1.npz", f"{SECOND}_rate0.016_epochs2.npz",
+    }  # fmt: skip
+
+
+def test_the_file_tells_what_the_search_used_and_found(searched, tmp_path):
+    found = searched(tmp_path, Scripted())
+    told = json.loads((tmp_path / "search.json").read_text())
+    assert told["budget"] == 1e-9 and told["minutes"] == sum(step["seconds"] for step in told["steps"]) / 60 > 0
+    assert told["epochs"] == {FIRST: 2, SECOND: 2} and told["edge"] == {SECOND: "lowest"}
+    assert told["rates"] == found.rates and told["rounds"] == found.rounds
+    assert told["why"] == {SECOND: {"0.004": "ValueError: not this one"}}
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"steps": [{"loss": "focal"}]}', '{"steps": 3}'])
+def test_a_file_of_no_search_is_refused(searched, tmp_path, text):
+    (tmp_path / "search.json").write_text(text)
+    with pytest.raises(ValueError, match="holds no search to go on with. Expected one of this version; remove it"):
+        searched(tmp_path, Scripted())
+
+
+def test_a_budget_that_is_too_small_is_told_once_and_early(monkeypatch, searched, tmp_path):
+    said, clock = [], iter(range(0, 10**6, 30))  # half a minute a step, of 6 candidates: 3 minutes
+    monkeypatch.setattr(halving.halve, "__kwdefaults__", halving.halve.__kwdefaults__ | {"clock": lambda: next(clock)})
+    trainer = Scripted()
+    real = comparison_search._too_little
+    seen = []
+    monkeypatch.setattr(comparison_search, "_too_little", lambda *given: seen.append(len(given[0])) or real(*given))
+    found = searched(tmp_path / "small", trainer, said, budget=2.0)
+    (line,) = said
+    assert seen == [1, 2, 3], "after the first loss, before most is trained"
+    assert line.startswith(
+        "--budget=2 is too little: one epoch of all 6 candidates (2 losses, 3 rates) will take about 3"
+    )
+    assert "Expected at least 6;" in line and found.first_minutes == 3
+    said.clear()
+    searched(tmp_path / "enough", Scripted(), said, budget=3.5)
+    assert said == []
+
+
+def result_of(search, losses, changed=()):
+    """What `comparison_notes.of_search` looks at."""
+    return type("Made", (), {"search": search, "losses": losses, "changed": list(changed)})
+
+
+def test_lines_tell_what_was_used_and_which_rates_lie_at_the_edge():
+    rates = (0.001, 0.004, 0.016)
+    best = {"low": 0.001, "high": 0.016, "high too": 0.016, "mid": 0.004, "none": None}
+    trials = [
+        {"loss": loss, "rate": rate, "epochs": 4 + (loss == "mid"), "seconds": 4.0, "kept": rate == best[loss],
+         "score": None if loss == "none" else 0.5}
+        for loss in best for rate in rates
+    ]  # fmt: skip
+    steps = [each | {"before": 0, "after": 1} for each in trials]
+    search = halving.Search([trials], best, tuple(best), 2.0, steps)
+    config = CompareLosses(preset="quick", epochs=9)
+    lines = comparison_notes.of_search(result_of(search, ("low", "high", "mid", "none"), ["high"]), config)
+    assert lines == [
+        "Search: 1 minutes used of 2, at most 5 of 9 epochs a candidate.",
+        "At the edge of what was tried: low (0.001, the lowest rate). Try --rates 6.25e-05 0.00025 0.001.",
+        "At the edge of what was tried: high (0.016, the highest rate). Try --rates 0.016 0.064 0.256.",
+        "No rate ended in the search: none.",
+    ]
+    small = search._replace(budget=0.5)
+    assert "One epoch of all candidates took 1 minutes: --budget was too little." in comparison_notes.of_search(
+        result_of(small, ("mid",), ["mid"]), config
+    )
+    better = "No rate that was tried was better than the given one."
+    assert better in comparison_notes.of_search(result_of(search, ("mid",)), config)
+    assert better not in comparison_notes.of_search(result_of(search, ("none",)), config), "nothing ended"
+    for nothing in (None, halving.Search([], {"mid": 0.004}, ("mid",))):
+        assert comparison_notes.of_search(result_of(nothing, ("mid",)), config) == [], "nothing was tried"
 
 
 def test_without_a_budget_nothing_is_looked_for(tmp_path):
     config = CompareLosses(preset="quick", budget=0)
-    assert loss_comparison._searched(config, tmp_path, None, config.losses, None, None, None) is None
+    assert comparison_search.search(config, None, config.losses, None, None, tmp_path, None, None) is None
     assert not list(tmp_path.iterdir())

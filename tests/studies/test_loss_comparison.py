@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import shutil
+import subprocess
 
 import keras
 import numpy as np
@@ -23,9 +24,12 @@ from kseg.studies import (
     comparison_cost,
     comparison_measures,
     comparison_models,
+    comparison_notes,
     comparison_page,
+    comparison_same,
     comparison_search,
     loss_comparison,
+    room,
 )
 from kseg.studies.comparison_models import GIVEN, TUNED
 from kseg.training import run
@@ -142,7 +146,7 @@ def test_models_differ_in_loss_and_rate_alone(study, rows):
 
 
 def test_the_tuned_rate_is_what_the_search_found_and_the_given_one_is_not_trained_twice(study, rows):
-    (trials,) = json.loads((study / "search.json").read_text())
+    (trials,) = json.loads((study / "search.json").read_text())["rounds"]
     assert [(each["loss"], each["rate"]) for each in trials] == [
         (loss, rate) for loss in ("dice_bce", "focal") for rate in RATES
     ]
@@ -254,9 +258,22 @@ def test_volumes_are_measured_whole_and_without_padding(sides):
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """(folder, output) of three classes in volumes, with a loss of each head and one that is infinite at once."""
-    words = ["--data", PARTS, "--losses", "cce", "bce", INFINITE, "--seeds", "1", *SHARED]
-    return done(tmp_path_factory.mktemp("mixed"), words)
+    """(folder, output) of volumes of three classes: a loss of each head, one infinite at once, one that raises."""
+    words = ["--data", PARTS, "--losses", "cce", "bce", INFINITE, "focal", "--seeds", "1", *SHARED]
+    advance, fit = comparison_search.Trainer.advance, run.fit
+
+    def failing(trainer, loss, *rest):
+        if loss == "focal":
+            raise ValueError("not of this shape\nnor of another")
+        return advance(trainer, loss, *rest)
+
+    def failing_fit(model, *rest, folder, **options):
+        if "focal" in folder.name:
+            raise tf.errors.InvalidArgumentError(None, None, "the batch is odd")
+        return fit(model, *rest, folder=folder, **options)
+
+    patches = (comparison_search.Trainer, "advance", failing), (run, "fit", failing_fit)
+    return done(tmp_path_factory.mktemp("mixed"), words, *patches)
 
 
 def test_losses_get_the_head_they_can_have(mixed):
@@ -267,6 +284,7 @@ def test_losses_get_the_head_they_can_have(mixed):
         "cce": "softmax",
         "bce": "sigmoid",
         INFINITE: "softmax",
+        "focal": "softmax",
     }
     for loss, last in (("cce", "softmax"), ("bce", "sigmoid")):
         model = load_model(folder / "models" / found[loss]["run"])
@@ -275,9 +293,9 @@ def test_losses_get_the_head_they_can_have(mixed):
         assert np.allclose(p.sum(axis=-1), 1, atol=1e-5) == (last == "softmax")
     assert "last layers differ: softmax, 3 channels: cce" in (folder / "summary.md").read_text()
     kandinsky = open_data("kandinsky(size=32,counts=(1,1,1))")
-    heads = comparison_models.heads_of(("cce", "bce", "dice"), len(kandinsky.classes), kandinsky.shape)
+    heads = comparison_same.heads_of(("cce", "bce", "dice"), len(kandinsky.classes), kandinsky.shape)
     assert {loss: head for loss, (_, head) in heads.items()} == {"cce": "softmax", "bce": "sigmoid", "dice": "softmax"}
-    heads = comparison_models.heads_of(("cce", "bce", "dice"), 2, (32, 32, 1))
+    heads = comparison_same.heads_of(("cce", "bce", "dice"), 2, (32, 32, 1))
     assert heads == {"cce": (2, "softmax"), "bce": (1, "sigmoid"), "dice": (1, "sigmoid")}
 
 
@@ -289,21 +307,77 @@ def test_volumes_without_a_slice_spacing_say_so(mixed):
     assert len({row["case"] for row in table(folder / "cases.csv")}) == 12  # volumes, not slices
 
 
-def test_a_loss_that_breaks_down_is_told_and_the_others_compared(mixed):
+def test_losses_that_break_down_are_told_and_the_others_compared(mixed):
+    """One whose values are infinite, one that raises an error of its own in search and training."""
     folder, told = mixed
-    assert json.loads((folder / "record.json").read_text())["status"] == "finished"
-    trials = list(itertools.chain(*json.loads((folder / "search.json").read_text())))
-    assert {each["loss"] for each in trials if each["score"] is None} == {INFINITE}
+    told, broken = " ".join(told.split()), {INFINITE, "focal"}
+    record = json.loads((folder / "record.json").read_text())
+    assert record["status"] == "finished" and not (folder / "error.txt").exists()
+    search = json.loads((folder / "search.json").read_text())
+    assert {each["loss"] for each in itertools.chain(*search["rounds"]) if each["score"] is None} == broken
+    assert search["why"]["focal"] == dict.fromkeys(map(str, RATES), "ValueError: not of this shape")
+    assert record["search"] == {name: search[name] for name in search if name not in ("rounds", "steps")}
     every = table(folder / "results.csv")
-    assert [(row["loss"], row["regime"]) for row in every if row["ended"] == "broke down"] == [(INFINITE, GIVEN)]
-    (broken,) = [row for row in every if row["loss"] == INFINITE]
-    assert broken["iou"] == broken["seconds an epoch"] == ""
-    assert all(float(row["iou"]) >= 0 for row in every if row["loss"] != INFINITE)
+    ended = {(row["loss"], row["regime"]) for row in every if row["ended"] == "broke down"}
+    assert ended == {(loss, GIVEN) for loss in broken}
+    for row in every:
+        assert (row["iou"] == row["seconds an epoch"] == "") == (row["loss"] in broken)
     assert {row["loss"] for row in table(folder / "cases.csv")} == {"cce", "bce"}
+    whys = record["broke_down"]
+    assert {row["run"] for row in every if row["loss"] in broken} == set(whys)
+    assert whys["focal_rate0.001_seed0"] == "InvalidArgumentError: the batch is odd"
+    (infinite,) = (why for name, why in whys.items() if "focal" not in name)
+    assert infinite.startswith("FloatingPointError: the loss is ")
     page = (folder / "summary.md").read_text()
-    assert f"`{INFINITE}` broke down (its loss became nan) in 1 of its runs, {GIVEN}." in page
-    assert f"| {INFINITE} | 0.001 |  | - |" in page and "| cce - bce |" in page
-    assert not (folder / "error.txt").exists()
+    assert all(f"`{loss}`" in page for loss in broken) and "broke down" in page and "the batch is odd" in page
+    assert all(f"{name} broke down: {why}" in told for name, why in whys.items())
+    assert f"No rate ended in the search: {INFINITE}, focal." in told
+
+
+def test_the_end_tells_what_the_search_used_and_what_to_try(mixed, study, watched):
+    """The budget is not enough for an epoch of each; of two rates each lies at an edge."""
+    told, folder = " ".join(watched[1].split()), study
+    record = json.loads((folder / "record.json").read_text())
+    search = record["search"]
+    assert f"Search: {search['minutes']:.3g} minutes used of 0.0001, at most 1 of 2 epochs a candidate." in told
+    assert search["minutes"] >= search["minutes_of_first_epoch"] > search["budget"] == 0.0001
+    assert told.count("note: --budget=0.0001 is too little: one epoch of all 4 candidates (2 losses, 2 rates)") == 1
+    assert "--budget was too little." in told
+    assert search["edge"] == {
+        loss: "lowest" if rate == 0.001 else "highest" for loss, rate in search["rates"].items()
+    } and set(search["edge"]) == {"dice_bce", "focal"}  # fmt: skip
+    wider = {"lowest": "1e-05 0.0001 0.001", "highest": "0.01 0.1 1"}
+    for side in set(search["edge"].values()):
+        assert f"the {side} rate). Try --rates {wider[side]}." in told
+    assert ("No rate that was tried was better" in told) == (set(search["rates"].values()) == {0.001})
+    assert f"Next: look at {folder.relative_to(folder.parents[1]) / 'summary.md'}" in told
+
+
+def test_measures_of_another_model_are_refused(study, rows, tmp_path, monkeypatch, capsys):
+    folder, names = tmp_path / "other", list(dict.fromkeys(row["run"] for row in rows))
+    shutil.copytree(study, folder)
+    shutil.copy(folder / "models" / names[1] / "model.keras", folder / "models" / names[0] / "model.keras")
+    monkeypatch.setattr(comparison_models, "train", lambda *_: pytest.fail("trained again"))
+    assert main("compare_losses", ["--resume", str(folder)]) == 1
+    error = capsys.readouterr().err
+    assert f"{names[0]}.h5 was measured with model " in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("there", ["", "begun"])
+def test_the_disk_that_is_asked_for_room_is_that_of_the_folder(tmp_path, monkeypatch, there):
+    asked = []
+
+    def usage(place):
+        asked.append(place)
+        return shutil._ntuple_diskusage(0, 0, 0)
+
+    monkeypatch.setattr(room.shutil, "disk_usage", usage)
+    (tmp_path / there).mkdir(exist_ok=True)
+    config = CompareLosses(data=DATA, preset="quick", losses=("dice",), filters=2, depth=1)
+    place = tmp_path / there if there else tmp_path
+    with pytest.raises(ValueError, match=rf"the models need .* MiB, {place} has 0 MiB free. Expected room for them"):
+        loss_comparison.checked(config, tmp_path / (there or "new/x"))
+    assert asked == [place]
 
 
 def test_a_study_of_nothing_but_broken_losses_fails_in_one_line(tmp_path, monkeypatch, capsys):
@@ -312,7 +386,8 @@ def test_a_study_of_nothing_but_broken_losses_fails_in_one_line(tmp_path, monkey
     words = ["--data", PARTS, "--losses", "cce", "--seeds", "1", *SHARED, "--budget", "0"]
     assert main("compare_losses", words) == 1
     error = capsys.readouterr().err
-    assert "the losses of all models broke down" in error and error.count("\n") == 1
+    assert "all 1 models broke down, cce_rate0.001_seed0: FloatingPointError: the loss is nan. Expected" in error
+    assert error.count("\n") == 1
 
 
 def test_a_study_goes_on_where_it_was_broken_off(study, rows, tmp_path, monkeypatch, capsys):
@@ -342,7 +417,7 @@ def test_a_study_goes_on_where_it_was_broken_off(study, rows, tmp_path, monkeypa
     told = capsys.readouterr()
     assert f"To go on: python scripts/compare_losses.py --resume {folder}" in told.out
     assert told.err.startswith("error: interrupted; what was done is kept in") and told.err.count("\n") == 1
-    assert comparison_models.ended(folder / "models" / names[1]) is None and not (folder / "results.csv").exists()
+    assert not list(folder.rglob(comparison_models.BROKEN)) and not (folder / "results.csv").exists()
     again = []
 
     def go_on(entry, *rest):
@@ -385,6 +460,36 @@ def test_what_a_step_costs_is_measured_in_a_process_of_its_own(monkeypatch):
     monkeypatch.setattr(comparison_cost.sys, "executable", "/nowhere/python")
     found = comparison_cost.cost(config, "dice_bce", "sigmoid", 1, (16, 16, 1))
     assert np.isnan([found["memory"], found["step"]]).all()
+    assert found["why"].startswith("FileNotFoundError: ") and "/nowhere/python" in found["why"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (subprocess.CalledProcessError(1, "x", stderr="Traceback\n  at\ntf.errors.InternalError: no GPU\nI0 end\n"),
+         "tf.errors.InternalError: no GPU"),
+        (subprocess.CalledProcessError(-9, "x", stderr="killed"), "ended with -9"),
+        (subprocess.TimeoutExpired("x", 5), "not done after 900 s"),
+    ],
+)  # fmt: skip
+def test_a_cost_that_cannot_be_measured_is_unknown_with_the_reason(monkeypatch, tmp_path, error, told):
+    """The process takes no more of a GPU than it needs, since the study holds the rest; it is tried again later."""
+    environments, said = [], []
+
+    def fail(*_, env, **options):
+        environments.append(env)
+        raise error
+
+    monkeypatch.setattr(comparison_cost.subprocess, "run", fail)
+    config = CompareLosses(preset="quick")
+    for _ in range(2):
+        costs = loss_comparison._costs(
+            config, tmp_path, ("dice",), {"dice": (1, "sigmoid")}, (16, 16, 1), lambda what, _: said.append(what)
+        )
+        assert np.isnan([costs["dice"]["memory"], costs["dice"]["step"]]).all() and costs["dice"]["why"] == told
+    assert [env["TF_FORCE_GPU_ALLOW_GROWTH"] for env in environments] == ["true"] * 2
+    result = type("Made", (), {"costs": costs, "entries": {}})
+    assert comparison_notes.of_breakdowns(result) == [f"memory and time of dice are not known: {told}"]
 
 
 @pytest.mark.parametrize(
@@ -392,6 +497,9 @@ def test_what_a_step_costs_is_measured_in_a_process_of_its_own(monkeypatch):
     [
         (["--losses", "dice_bc", "focal"], "Did you mean 'dice_bce'"),
         (["--losses", "bce + 2*focall"], "Did you mean 'focal'"),
+        (["--losses", "focal", "dice(class_weights=(1,2,3))"],
+         "loss 'dice(class_weights=(1,2,3))' does not fit 2 classes in images of 32x32x1: class_weights=[1.0, 2.0, "
+         "3.0] has 3 values. Expected 2"),
         (["--losses", "all", "dice"], "--losses=all dice does not fit. Expected 'all' alone"),
         (["--losses", "dice", "focal", "dice"], "--losses=dice focal dice does not fit. Expected each of them once"),
         (["--budget", "-1"], "--budget=-1.0 does not fit"),
@@ -407,7 +515,7 @@ def test_what_a_step_costs_is_measured_in_a_process_of_its_own(monkeypatch):
         (["--slice-spacing", "1"], "does not fit cases of one image each"),
         (["--data", "lungs(size=32,counts=(8,0,11))"], "validation"),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_told_in_one_line(words, told, refused):
     data = [] if {"--data", "--resume"} & set(words) else ["--data", DATA]
     assert told in refused("compare_losses", *data, *words)
