@@ -3,13 +3,14 @@
 import shutil
 
 
-def check_room(folder, needed, what):
+def check_room(folder, needed, what, instead="choose another --output"):
     """Raise ValueError unless the disk where a folder lies, or will lie, has room.
 
     Args:
         folder: Path, which need not exist.
         needed: bytes.
         what: needs them, in words such as "the models".
+        instead: what to do if not.
     """
     place = folder.absolute()
     while not place.exists():
@@ -18,5 +19,5 @@ def check_room(folder, needed, what):
     if free < needed:
         raise ValueError(
             f"{what} need {needed / 2**20:.0f} MiB, {place} has {free / 2**20:.0f} MiB free. Expected room for them; "
-            "choose another --output."
+            f"{instead}."
         )

@@ -1,7 +1,6 @@
 """D1's toy study: what class balance, loss, optimiser and batch normalisation do to losses and gradients."""
 
 import json
-import shutil
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.table import Table
 from kseg import report
 from kseg.files import write_csv, write_json, write_text
 from kseg.studies import toy_alone, toy_page
+from kseg.studies.room import check_room
 from kseg.studies.toy_files import CurveFile, expected_bytes
 from kseg.studies.toy_runs import LOSS_NAMES, Condition
 from kseg.studies.toy_sweep import Result, SweepResult, conditions, settle, stacks, sweep
@@ -93,7 +93,8 @@ def _execute_sweep(config, console):
     store = CurveFile(config.output / "curves.h5") if record else None
     missing = [each for each in runs if not record or each.name not in store.complete()]
     size = expected_bytes(len(runs), config.iterations, config.log_every)
-    _check_space(config, 2 * expected_bytes(len(missing), config.iterations, config.log_every))
+    wanted = 2 * expected_bytes(len(missing), config.iterations, config.log_every)  # two copies while one is written
+    check_room(config.output or Path("runs"), wanted, "the curves", "choose another --output or a larger --log-every")
     reopened = record and RunFolder.reopen(config.output, record)
     folder = reopened or RunFolder(config, devices=environment(), files=KEPT)
     store = store or CurveFile(folder / "curves.h5")
@@ -177,16 +178,3 @@ def _record(path):
     if not fits:
         raise ValueError(f"--resume {path} holds no sweep. Expected the run folder of toy_balance.py --sweep.")
     return record
-
-
-def _check_space(config, wanted):
-    """Raise ValueError if the curves, of which there are two copies while one is written, have no room."""
-    folder = (config.output or Path("runs")).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if free < wanted:
-        raise ValueError(
-            f"{free / 1e6:.0f} MB are free in {folder}. Expected {wanted / 1e6:.0f} MB for the curves; choose another "
-            "--output or a larger --log-every."
-        )

@@ -155,7 +155,7 @@ def test_options_that_contradict_are_refused(refused, words, expected):
 def test_a_disk_without_room_is_refused(refused, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("", (), {"free": 10_000_000})())
     error = refused("toy_balance", "--sweep", "published")
-    assert "10 MB are free" in error and "--log-every" in error
+    assert "has 10 MiB free" in error and "--log-every" in error
 
 
 def test_what_is_expected_is_an_upper_bound_of_the_file(finished):
