@@ -168,7 +168,7 @@ def plot_attacked(example, classes, title=""):
         row[0].set_ylabel(found["name"].replace(", ", ",\n"), fontsize=8.5)
         for axis in row:
             axis.set(xticks=[], yticks=[])
-    handles = [Patch(color=palette[k], label=classes[k]) for k in range(1, len(classes))]
+    handles = [Patch(facecolor=palette[k], edgecolor="0.4", label=classes[k]) for k in range(len(classes))]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), fontsize=8.5)
     figure.suptitle(title, fontsize=11)
     return figure

@@ -4,14 +4,14 @@ from rich import box
 from rich.table import Table
 
 from kseg.files import write_csv, write_json, write_text
-from kseg.stats import ENOUGH
+from kseg.stats import ENOUGH, SEEDS
 
 
-def too_few(cases):
-    """{"note": a warning} of a number of test cases that decides no claim; {} of one that does."""
-    if cases >= ENOUGH:
-        return {}
-    return {"note": f"{cases} test cases are too few to decide a claim: {ENOUGH} are needed"}
+def too_few(cases, seeds):
+    """{"note": a warning} of numbers of test cases and seeds that decide no claim by a test; {} of others."""
+    told = [f"{cases} test cases, {ENOUGH} are needed"] * (cases < ENOUGH)
+    told += [f"{seeds} seed{'s' * (seeds > 1)}, {SEEDS} are needed"] * (seeds < SEEDS)
+    return {"note": f"too few to decide claims: {' and '.join(told)}"} if told else {}
 
 
 def write(folder, result, decided, tables, draw, page):

@@ -211,7 +211,7 @@ def _plan(config, folder, known):
         "search": search,
         "surfaces": f"distances in {surfaces.unit}" if surfaces else "not measured: volumes need --slice-spacing",
         "folder": folder.path,
-    } | closing.too_few(len(_cases(data)))
+    } | closing.too_few(len(_cases(data)), config.seeds)
 
 
 def _scores(result):

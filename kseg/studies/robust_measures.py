@@ -107,8 +107,8 @@ def control(bench, folder, shared):
 
     Args:
         bench: Bench.
-        folder: of a model 1.
-        shared: Path of the images made on model 1 of another seed.
+        folder: of a model of another seed.
+        shared: Path of the images made on model 1 of a seed.
 
     Returns:
         {name: array}: `counts` and `loss` as of `measure`.

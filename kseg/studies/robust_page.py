@@ -38,7 +38,8 @@ def draw(result, folder):
 
 def figures(result):
     """{file name: matplotlib Figure}."""
-    styles, about = report.model_styles(result.labels), f"{result.name}: {len(result.case)} test images"
+    styles = report.model_styles(map(result.counted, result.labels))
+    about = f"{result.name}: {len(result.case)} test images"
     found = {"methods.png": _methods(result)}
     chosen = [record["choices"] for (_, name), record in result.records.items() if "choices" in record]
     if chosen:
@@ -59,7 +60,7 @@ def figures(result):
         )  # fmt: skip
     panels = {}
     for condition in (CLEAN, "transfer/ball", "white/ball"):
-        curves = {label: result.calibration(label, condition)["curve"] for label in result.labels}
+        curves = {result.counted(label): result.calibration(label, condition)["curve"] for label in result.labels}
         panels[SHORT[condition].replace("\n", " ")] = curves
     found["reliability.png"] = report.plot_reliability(panels, styles, f"Calibration ({about}, all seeds together)")
     return found
@@ -95,7 +96,7 @@ def _losses(result):
     each = {
         label: [result.histories[entry.name]["val_loss"] for entry in result.models(label)] for label in result.labels
     }
-    further = {label: runs for label, runs in each.items() if label not in FOUR or label == ORIGINAL}
+    further = {result.counted(label): runs for label, runs in each.items() if label not in FOUR or label == ORIGINAL}
     panels = {"the document's models": {label: runs for label, runs in each.items() if label in FOUR}}
     return panels | ({"further ones": further} if len(further) > 1 else {})
 
@@ -120,7 +121,7 @@ def _attacked(result):
 
 def _panel(result, score, conditions):
     groups = {
-        name: {label: result.mean(label, condition, score) for label in result.labels}
+        name: {result.counted(label): result.mean(label, condition, score) for label in result.labels}
         for condition, name in conditions.items()
     }
     return _labelled(result, score, groups)
@@ -147,7 +148,7 @@ def score_rows(result):
     rows, others = [], OTHERS.values() if result.controls else ()
     for label in (*result.labels, *others):
         for condition in (CLEAN, *TRANSFERRED) if label in others else (TEST, *CONDITIONS):
-            row = {"model": label, "condition": condition}
+            row = {"model": label, "seeds": len(result.models(label)), "condition": condition}
             for score in SCORES:
                 row |= dict(zip((score, f"{score} low", f"{score} high"), result.mean(label, condition, score),
                                 strict=True))  # fmt: skip

@@ -157,7 +157,10 @@ def execute(config, console):
         tables = {"scores.csv": robust_page.score_rows(result), "cases.csv": robust_page.case_rows(result)}
         closing.write(folder, result, decided, tables, robust_page.draw, robust_text.page)
     rows = [
-        [label, *(f"{result.mean(label, condition, 'accuracy')[0]:.3f}" for condition in robust_page.SHORT)]
+        [
+            result.counted(label),
+            *(f"{result.mean(label, condition, 'accuracy')[0]:.3f}" for condition in robust_page.SHORT),
+        ]
         for label in result.labels
     ]
     closing.show(
@@ -177,4 +180,4 @@ def _plan(config, folder, data, rows, entries):
         "training": f"{config.epochs} epochs of as many updates for each, batches of {config.batch_size}",
         "attacks": f"{config.attack_steps} steps, budget {100 * config.budget:g} % of the range of values",
         "folder": folder.path,
-    } | closing.too_few(len(set(rows.case)))
+    } | closing.too_few(len(set(rows.case)), config.seeds)

@@ -7,10 +7,11 @@ TESTED = (
     "Differences are paired by case and by seed. Interval (95 %) and p allow for other seeds and other cases that "
     "might have been drawn: t of the mean, the variances of the means of seeds and of the means of cases added (min F' "
     "of Clark 1973, Satterthwaite's degrees of freedom). A comparison holds if p is below 0.05, after Holm's "
-    f"correction where several are made; below {SEEDS} seeds or {ENOUGH} cases nothing is decided. A claim is "
-    "*supported* if all its comparisons hold, *contradicted* if all hold the other way round, *partly supported* if "
-    "some hold and none the other way round, else *not supported*, which with few seeds may only mean that they do not "
-    "suffice."
+    f"correction where several are made; below {SEEDS} seeds or {ENOUGH} cases no test decides anything. Of few seeds "
+    "that differ more than cases do, small p are less rare than they say (of three, up to one in 40 is below 0.005): "
+    "the counts of seeds tell how they agree. A claim is *supported* if all its comparisons hold, *contradicted* if "
+    "all hold the other way round, *partly supported* if some hold and none the other way round, else *not supported*, "
+    "which with few seeds may only mean that they do not suffice."
 )
 NONE = "a kind of model that it speaks of was not trained"
 

@@ -57,6 +57,7 @@ def test_an_order_that_is_not_decided_tells_what_is_missing():
     assert ordered([])[1] == "a kind of model that it speaks of was not trained" == alike([])[1]
     _, why = ordered([ABOVE, FEW])
     assert why.startswith(f"{ENOUGH - 1} cases without nan, {ENOUGH} are needed: one - other")
+    assert ordered([FEW, ABOVE._replace(of=2)])[1].startswith(f"{ENOUGH - 1} cases")  # the first that lacks
     _, why = alike([ABOVE._replace(of=2)])
     assert why.startswith("2 seeds, 3 are needed: one - other")
 
@@ -102,4 +103,5 @@ def test_being_alike_is_told_by_the_widest_interval():
     assert why.endswith("the widest is " + low.said({"dice": "Dice score"}, False))
     assert str(NEARLY) in why
     assert "highest - other, dice" in alike([INSIDE, made(0.0, 0.03, first="highest")])[1]
+    assert alike([INSIDE], nearly=0.012)[0] == "not supported" and alike([OUTSIDE], nearly=0.06)[0] != "contradicted"
     assert alike([INSIDE, NOTHING])[1].startswith(f"0 cases without nan, {ENOUGH} are needed: one - other, dice: ")
