@@ -22,7 +22,7 @@ class RobustTraining(Study):
     """how much: quick tries everything small, document has 100 steps and every test image with foreground, laptop lies
     between"""
     seeds: int | None = None
-    """models of each kind, seeds 0, 1, ..; 5 if not given (quick: 1)"""
+    """models of each kind, seeds 0, 1, ..; 3 if not given (quick: 1)"""
     extras: bool = True
     """also models 5 and 6 of seed 0, and of each seed model 1 with a learning rate that falls where validation does not
     improve"""
@@ -67,7 +67,7 @@ class RobustTraining(Study):
 
     program = "robust_training"
     COMMON = {
-        "seeds": 5, "epochs": 14, "filters": 8, "depth": 3, "batch_size": 8, "steps": 8, "fly_steps": 1,
+        "seeds": 3, "epochs": 14, "filters": 8, "depth": 3, "batch_size": 8, "steps": 8, "fly_steps": 1,
         "attack_steps": 50, "images": 22, "search": "exact",
     }  # fmt: skip
     PRESETS = {
