@@ -108,8 +108,9 @@ def _made(result, record):
     if set(EXTRAS) & set(result.labels):
         told += [
             "",
-            f"*{FLY}* makes the three kinds anew in every step, of the model as it is then ({config.fly_steps} steps "
-            f"of method one, a narrow beam for method two); *{FREE}* is free adversarial training with "
+            f"*{FLY}* makes the three kinds anew in every step, of the model as it is then ({config.fly_steps} "
+            f"step{'s' * (config.fly_steps > 1)} of method one, a narrow beam for method two); *{FREE}* is free "
+            "adversarial training with "
             f"{config.replays} replays within {budget}, with as many updates but for rounding (and as few images as "
             f"that leaves); *{PLATEAU}* halves the learning rate where the validation loss does not improve. Of models "
             "5 and 6 there is one each, of seed 0.",
