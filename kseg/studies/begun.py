@@ -83,4 +83,5 @@ def _record(path, program):
             return record
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise ValueError(f"--resume {path} holds no study to go on with. Expected the run folder of {program}.py.")
+    what = "holds no study to go on with" if path.exists() else "does not exist"
+    raise ValueError(f"--resume {path} {what}. Expected the run folder of {program}.py.")

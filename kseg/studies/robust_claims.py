@@ -6,7 +6,7 @@ import numpy as np
 
 from kseg.stats import compare
 from kseg.studies import robust_told
-from kseg.studies.robust_measures import CLEAN, PGD, TEST, TRANSFERRED, UNTARGETED
+from kseg.studies.robust_measures import CLEAN, PGD, SAID, TEST, TRANSFERRED, UNTARGETED
 from kseg.studies.robust_models import FOUR, ONE, ORIGINAL, OTHERS, TWO, UNION
 from kseg.studies.verdicts import NEARLY, alike, missing, ordered, said
 
@@ -155,7 +155,13 @@ def _without_attack(result):
     pairs["7", TEST] = (words, UNION, ORIGINAL, clean(UNION), clean(ORIGINAL))
     pieces = {name: _by_case(result, name) for name in ("method one", "clean", PGD["steps"])}
     for name in ("clean", PGD["steps"]):
-        pairs["8", name] = ("pieces of the prediction", "method one", name, pieces["method one"], pieces[name])
+        pairs["8", name] = (
+            "pieces of the prediction",
+            "method one",
+            SAID.get(name, name),
+            pieces["method one"],
+            pieces[name],
+        )
     return pairs
 
 
@@ -233,7 +239,9 @@ def _fragments(result, found):
         verdict = "contradicted" if halves == ["contradicted", "contradicted"] else "not supported"
     names = ("clean", "method one", *PGD.values())
     pieces, classes = ({name: result.method(name, what).mean() for name in names} for what in ("pieces", "classes"))
-    words = ", ".join(f"{name} {pieces[name]:.1f} pieces of {classes[name]:.1f} classes" for name in names)
+    words = ", ".join(
+        f"{SAID.get(name, name)} {pieces[name]:.1f} pieces of {classes[name]:.1f} classes" for name in names
+    )
     goal = (
         f"share of the class that PGD aims at {share['steps']:.3f} by free steps, {share['ball']:.3f} within the budget"
     )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kseg.studies.markdown import table
-from kseg.studies.robust_measures import CLEAN, PGD
+from kseg.studies.robust_measures import CLEAN, PGD, SAID
 from kseg.studies.robust_page import SHORT
 
 CLASSWISE = (CLEAN, "transfer/ball", "white/ball")
@@ -61,7 +61,7 @@ def methods(result):
         goal = f"{result.method(name, 'goal').mean():.3f}" if name in PGD.values() else ""
         psnr = np.quantile(result.method(name, "psnr"), 0.5, method="inverted_cdf")
         psnr = "" if name == "clean" else f"{psnr:.1f}"
-        rows.append([name, f"{pieces:.1f}", f"{classes:.2f}", goal, psnr])
+        rows.append([SAID.get(name, name), f"{pieces:.1f}", f"{classes:.2f}", goal, psnr])
     head = ["test images after", "pieces of the prediction", "classes predicted", "share of the class aimed at",
             "PSNR in dB, median"]  # fmt: skip
     return [*lines, "Test images shown to model 1 (S4.15):", "", *table(head, rows)]

@@ -23,6 +23,7 @@ TRANSFERRED = tuple(f"transfer/{reading}" for reading in READINGS)
 CONDITIONS = (CLEAN, *(f"{source}/{reading}" for source in ("transfer", "white") for reading in READINGS), UNTARGETED)
 PART = 0.005  # share of an image from which on a class counts as predicted in it
 PGD = {reading: f"PGD to one class, {reading}" for reading in READINGS}
+SAID = {PGD["ball"]: "PGD to one class, budget", PGD["steps"]: "PGD to one class, free steps"}
 
 
 class Bench:

@@ -202,7 +202,7 @@ def test_a_study_that_is_resumed_measures_nothing_again(study, tmp_path, monkeyp
         (["--seeds", "0"], "--seeds=0 does not fit"),
         (["--slices", "-1"], "--slices=-1 does not fit"),
         (["--data", "absent.h5"], "absent.h5"),
-        (["--resume", "nowhere"], "--resume nowhere holds no study to go on with"),
+        (["--resume", "nowhere"], "--resume nowhere does not exist. Expected the run folder"),
         (["--resume", "nowhere", "--draws", "3"], "no other option beside --resume"),
         (["--models", "a", "--epochs", "3"], "no option of training beside --models"),
         (["--depth", "9"], "halves images"),

@@ -332,12 +332,12 @@ def test_other_data_under_the_same_name_are_refused(broken, capsys):
         (["--epochs", "0"], "--epochs=0"),
         (["--budget", "0"], "--budget=0.0 does not fit"),
         (
-            ["--data", "kandinsky(classes='shape_colour', shapes=('circle','square','cross','ring'))"],
-            "take --search beam",
+            ["--data", "kandinsky(classes='shape_colour')"],
+            "3^10 choices. Expected at most 7 classes; take --search beam",
         ),
         (["--data", "nowhere.h5"], "nowhere.h5"),
         (["--depth", "7"], "depth=7"),
-        (["--resume", "nowhere"], "holds no study to go on with"),
+        (["--resume", "nowhere"], "does not exist. Expected the run folder"),
         (["--images", "-1"], "--images=-1"),
     ],
 )
