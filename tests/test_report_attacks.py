@@ -135,7 +135,21 @@ def test_an_image_under_attack(channels):
     assert grid[0, 4].get_xlabel() == "Dice 0.50"
     assert [row[0].get_ylabel() for row in grid] == ["pgd", "D4,\nsteps of 1 %", "same"]
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["disc", "square"]
+    assert [text.get_text() for text in legend.get_texts()] == ["background", "disc", "square"]
+    inside(figure)
+
+
+def test_targets_stand_beside_what_came_of_them():
+    given = example(3)
+    whole = np.ones((10, 12), int)
+    for row, target in zip(given["attacked"], ("every class\nin turn", whole, given["mask"]), strict=True):
+        row["target"] = target
+    figure = report.plot_attacked(given, ("background", "disc", "square"), "One image")
+    grid = np.reshape([axis for axis in figure.axes if axis.get_label() != "<colorbar>"], (3, 7))
+    assert grid[0, 6].get_title() == "target" and grid[0, 6].texts[0].get_text() == "every class\nin turn"
+    shown = [row[6].images[0].get_array() for row in grid[1:]]
+    assert (shown[0] == grid[0, 5].images[0].get_array()).all()  # one class all over, as the first one predicts
+    np.testing.assert_array_equal(shown[1], grid[2, 3].images[0].get_array())
     inside(figure)
 
 
