@@ -10,7 +10,7 @@ from kseg.studies.robust_measures import CLEAN, PGD, SAID, TEST, TRANSFERRED, UN
 from kseg.studies.robust_models import FOUR, ONE, ORIGINAL, OTHERS, TWO, UNION
 from kseg.studies.verdicts import NEARLY, alike, missing, ordered, said
 
-MOST = 0.95  # of the pixels of a full-area prediction
+FULL = 0.95  # of the pixels of a full-area prediction
 ATTACKED = (*TRANSFERRED, "white/ball", "white/steps", UNTARGETED)
 WORDS = {
     "transfer/ball": "transferred, budget", "transfer/steps": "transferred, free steps",
@@ -231,9 +231,9 @@ def _fragments(result, found):
     halves = [ordered([clean])[0], ordered([full])[0]]
     if "not decided" in halves:
         verdict = "not decided"
-    elif halves == ["supported", "supported"] and share["steps"] >= MOST:
+    elif halves == ["supported", "supported"] and share["steps"] >= FULL:
         verdict = "supported"
-    elif "supported" in halves or share["steps"] >= MOST:
+    elif "supported" in halves or share["steps"] >= FULL:
         verdict = "partly supported"
     else:
         verdict = "contradicted" if halves == ["contradicted", "contradicted"] else "not supported"
@@ -245,4 +245,4 @@ def _fragments(result, found):
     goal = (
         f"share of the class that PGD aims at {share['steps']:.3f} by free steps, {share['ball']:.3f} within the budget"
     )
-    return verdict, f"{words}; {goal} (full area: {MOST:g}); {said([clean, full])}"
+    return verdict, f"{words}; {goal} (full area: {FULL:g}); {said([clean, full])}"

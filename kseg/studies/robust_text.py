@@ -5,11 +5,11 @@ import numpy as np
 from kseg.configs import RobustTraining
 from kseg.studies import robust_details
 from kseg.studies.markdown import reproduced, table
-from kseg.studies.robust_claims import ATTACKED, OURS, SCORED
+from kseg.studies.robust_claims import ATTACKED, FULL, OURS, SCORED
 from kseg.studies.robust_measures import CLEAN, TEST, TRANSFERRED
 from kseg.studies.robust_models import EXTRAS, FLY, FOUR, FREE, ORIGINAL, OTHERS, PLATEAU, UNION
 from kseg.studies.robust_page import FIGURES, SHORT
-from kseg.studies.robust_told import MOST, SIGNS
+from kseg.studies.robust_told import SIGNS
 from kseg.studies.verdicts import NEARLY, TESTED
 
 # S4.12: {kind of model: ((loss, accuracy) clean, (loss, accuracy) attacked)}.
@@ -31,7 +31,7 @@ HOW = f"""{TESTED}
   {NEARLY}; contradicted if one lies wholly outside. Claim 4 is not decided where model 1 keeps as much; claim 3 is
   contradicted where model 1 hardly falls.
 - Claim 8 has two halves: method one gives more pieces than there are without attack; PGD by free steps gives fewer
-  than method one, of one class in {100 * MOST:g} % of the pixels. Claims 1 and 9 are told, not tested: by shares of
+  than method one, of one class in {100 * FULL:g} % of the pixels. Claims 1 and 9 are told, not tested: by shares of
   images, and by equal signs in {SIGNS} seeds or more.
 - All models of a seed begin with the same weights, which alone may make images of model 1 hurt or spare the others.
   Models *of another seed* are shown the images that were made on model 1 of the seed before (in cases.csv they stand
