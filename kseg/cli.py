@@ -18,7 +18,7 @@ from kseg.registry import unknown
 
 COMMANDS = {
     "train": (configs.Train, "kseg.training.run", "train"),
-    "evaluate": (configs.Evaluate, "kseg.training.run", "evaluate"),
+    "evaluate": (configs.Evaluate, "kseg.training.evaluation", "evaluate"),
     "attack": (configs.Attack, "kseg.studies.attack_model", "execute"),
     "compare_losses": (configs.CompareLosses, "kseg.studies.loss_comparison", "execute"),
     "toy_balance": (configs.ToyBalance, "kseg.studies.toy_balance", "execute"),

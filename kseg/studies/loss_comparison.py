@@ -30,7 +30,7 @@ from kseg.studies.begun import opened, telling_how_to_go_on
 from kseg.studies.comparison_progress import EpochTimes, Steps
 from kseg.studies.comparison_table import MAIN, Result
 from kseg.studies.room import check_room
-from kseg.training.run import read_history
+from kseg.training.callbacks import read_history
 
 KEPT = ["cases.csv", "claims.json", "costs.json", "error.txt", "figures", "measures", "models", "record.json",
         "results.csv", "search", "search.json", "summary.md"]  # fmt: skip

@@ -15,8 +15,8 @@ from kseg.studies.robust_progress import Progress
 from kseg.studies.robust_table import Result
 from kseg.studies.room import check_room
 from kseg.studies.rows import typical_rows
+from kseg.training.callbacks import read_history
 from kseg.training.record import is_finished
-from kseg.training.run import read_history
 
 KEPT = ["attacked", "cases.csv", "claims.json", "error.txt", "figures", "measures", "models", "perturbed",
         "record.json", "scores.csv", "summary.md"]  # fmt: skip

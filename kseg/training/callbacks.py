@@ -1,5 +1,6 @@
 """Keras callbacks: keep the best model and the state, stop on nan, show progress."""
 
+import csv
 import math
 
 import keras
@@ -18,6 +19,16 @@ class KeepHistory(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.rows.append({"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}})
         write_csv(self.path, self.rows)
+
+
+def read_history(path):
+    """{column: list of floats} of a history.csv; empty columns when training broke off before an epoch."""
+    if not path.is_file():
+        return {"epoch": []}
+    with open(path, newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    return {name: [float(row[name] or "nan") for row in rows] for name in reader.fieldnames or ["epoch"]}
 
 
 class KeepBest(keras.callbacks.Callback):
