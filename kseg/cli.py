@@ -19,6 +19,7 @@ from kseg.registry import unknown
 COMMANDS = {
     "train": (configs.Train, "kseg.training.run", "train"),
     "evaluate": (configs.Evaluate, "kseg.training.evaluation", "evaluate"),
+    "predict": (configs.Predict, "kseg.training.prediction", "execute"),
     "attack": (configs.Attack, "kseg.studies.attack_model", "execute"),
     "compare_losses": (configs.CompareLosses, "kseg.studies.loss_comparison", "execute"),
     "toy_balance": (configs.ToyBalance, "kseg.studies.toy_balance", "execute"),
@@ -26,11 +27,14 @@ COMMANDS = {
     "robust_training": (configs.RobustTraining, "kseg.studies.robust_training", "execute"),
     "worked_examples": (configs.WorkedExamples, "kseg.studies.worked_examples", "execute"),
     "losses": (configs.Losses, "kseg.studies.loss_cards", "execute"),
+    "data": (configs.Data, "kseg.studies.data_sheet", "execute"),
+    "prepare_folder": (configs.PrepareFolder, "kseg.data.folder", "execute"),
     "prepare_chest_xray": (configs.PrepareChestXray, "kseg.data.chest_xray", "execute"),
     "prepare_hippocampus": (configs.PrepareHippocampus, "kseg.data.hippocampus", "execute"),
     "prepare_histology": (configs.PrepareHistology, "kseg.data.histology", "execute"),
     "prepare_kandinsky": (configs.PrepareKandinsky, "kseg.data.figures", "execute"),
 }
+WITHOUT_TENSORFLOW = ("kseg.data", "kseg.studies.data_sheet")
 BAD_INPUT = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 PLAIN = {  # what Python and tyro say, in words a user knows
     r"invalid literal for int\(\) with base 10: (.*)": r"\1. Expected a whole number",
@@ -127,7 +131,7 @@ def _one_line(box):
 
 def _load(module, console):
     """Import a module; what TensorFlow's libraries print meanwhile is shown only if that fails."""
-    if module.startswith("kseg.data") or "tensorflow" in sys.modules:
+    if module.startswith(WITHOUT_TENSORFLOW) or "tensorflow" in sys.modules:
         return import_module(module)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Keep what was freed: large buffers come from the kernel anew otherwise, which takes a third of a compiled step.

@@ -2,6 +2,7 @@
 
 python scripts/evaluate.py runs/train-1 hippocampus.h5
 python scripts/evaluate.py runs/train-1/model.keras toy --split validation
+python scripts/evaluate.py runs/train-1 hippocampus.h5 --slice-spacing 1 --figures
 """
 
 import sys

@@ -1,7 +1,10 @@
 """Train a U-Net, score it, and keep everything in one folder.
 
 python scripts/train.py --loss dicefg --bn
-python scripts/train.py --data hippocampus.h5 --loss bce+dice --bn
+python scripts/train.py --data hippocampus.h5 --loss bce+dice --augment flip rotate elastic --schedule cosine
+python scripts/train.py --data hippocampus.h5 --loss bce+dice --dry-run
+python scripts/train.py --resume runs/train-1
+python scripts/train.py --config runs/train-1/record.json --output again
 """
 
 import sys

@@ -161,41 +161,157 @@ def test_balance_figure_of_the_published_three_losses_shows_no_others():
     assert [text.get_text() for text in axes[0].get_legend().get_texts()] == list(NAMES[:3])
 
 
-def test_history_figure_marks_the_best_epoch():
-    history = {"epoch": [1, 2, 3], "loss": [3, 2, 1], "dice": [0, 0.5, 0.6], "val_loss": [3, 2, 2]}
-    figure = report.plot_history({**history, "val_dice": [NAN, 0.8, 0.7]}, "a run")
+HISTORY = {"epoch": [1, 2, 3], "loss": [3, 2, 1], "dice": [0, 0.5, 0.6]}
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_history_figure_marks_the_kept_epoch():
+    figure = report.plot_history({**HISTORY, "val_loss": [3, 2, 2], "val_dice": [NAN, 0.8, 0.7]}, "a run")
     loss, dice = figure.axes
     np.testing.assert_array_equal(loss.lines[0].get_xydata(), [[1, 3], [2, 2], [3, 1]])
-    assert [text.get_text() for text in dice.get_legend().get_texts()] == ["train", "validation"]
     assert (loss.get_xlabel(), loss.get_ylabel()) == ("epoch", "loss")
     assert "Dice" in dice.get_ylabel()
-    assert "0.8000 at epoch 2" in dice.get_title()
+    assert legend_of(figure) == ["training", "validation", "kept: epoch 2, Dice 0.8000"]
+    assert [list(axis.lines[2].get_xdata()) for axis in figure.axes] == [[2, 2], [2, 2]]
+    assert loss.lines[0].get_linestyle() != loss.lines[1].get_linestyle()  # in grey print too
     assert figure.get_suptitle() == "a run"
+
+
+def test_history_figure_without_validation_marks_the_best_of_the_training():
+    figure = report.plot_history(HISTORY)
+    assert legend_of(figure) == ["training", "kept: epoch 3, Dice 0.6000"]
+
+
+@pytest.mark.parametrize(("rates", "panels"), [([1e-3] * 3, 2), ([1e-3, 5e-4, 5e-4], 3), ([0.0, 1e-3, NAN], 3)])
+def test_history_figure_shows_a_learning_rate_that_changes(rates, panels):
+    figure = report.plot_history({**HISTORY, "learning_rate": rates})
+    figure.draw_without_rendering()
+    assert len(figure.axes) == panels
+    if panels == 3:
+        assert figure.axes[2].get_ylabel() == "learning rate"
+        np.testing.assert_array_equal(figure.axes[2].lines[0].get_ydata(), rates)
 
 
 def test_history_figure_without_any_score_is_drawn(tmp_path):
     history = {"epoch": [1], "loss": [NAN], "dice": [NAN], "val_loss": [NAN], "val_dice": [NAN]}
-    report.save_figure(report.plot_history(history), tmp_path / "curves.png")
+    figure = report.plot_history(history)
+    assert legend_of(figure) == ["training", "validation"]
+    report.save_figure(figure, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_examples_figure_shows_what_differs(tmp_path, channels):
-    images = np.random.default_rng(0).random((2, 4, 5, channels))
+def test_examples_figure_shows_images_outlines_and_errors(tmp_path, channels):
+    images = 2 * np.random.default_rng(0).random((2, 4, 5, channels))
     masks, guesses = np.zeros((2, 4, 5), np.uint8), np.zeros((2, 4, 5), np.uint8)
-    masks[0, 1, 2] = guesses[1, 3, 4] = 1
-    figure = report.plot_examples(images, masks, guesses, ["none", "disc"], ["a", "b"])
+    masks[0, 1, 1:3] = 1
+    guesses[0, 1, 2:4] = 1
+    figure = report.plot_examples(images, masks, guesses, ["none", "disc"], ["a", "b\nDice 0"], value_range=(0, 2))
     rows = np.array(figure.axes).reshape(2, 4)
-    white = [(np.asarray(row[3].images[0].get_array()) == 1).all(-1) for row in rows]
-    np.testing.assert_array_equal(white, masks != guesses)
-    true = np.asarray(rows[0, 1].images[0].get_array())
-    np.testing.assert_allclose(true[1, 2], to_rgb(figures.CLASS_COLOURS[0]))
-    assert true.sum() == pytest.approx(sum(to_rgb(figures.CLASS_COLOURS[0])))  # all else is black
-    np.testing.assert_allclose(np.squeeze(rows[1, 0].images[0].get_array()), np.squeeze(images[1]))
-    assert [row[0].get_ylabel() for row in rows] == ["a", "b"]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["disc"]
+    assert [axis.get_title() for axis in rows[0]] == ["image", "true mask", "predicted mask", "errors"]
+    shown = rows[1, 0].images[0]
+    scale = 2 if channels == 3 else 1  # colours are scaled, greys drawn from the least to the greatest value
+    np.testing.assert_allclose(scale * np.squeeze(np.asarray(shown.get_array())), np.squeeze(images[1]))
+    assert channels == 3 or shown.get_clim() == (0, 2)
+    # A dark rim and a line where there is foreground, nothing where there is none.
+    assert [[len(axis.collections) for axis in row] for row in rows] == [[0, 2, 2, 0], [0, 0, 0, 0]]
+    errors = np.asarray(rows[0, 3].images[0].get_array())
+    for place, name in ((1, "missed"), (2, "right foreground"), (3, "invented")):
+        np.testing.assert_allclose(errors[1, place], to_rgb(figures.OUTCOMES[name]))
+    assert errors[masks[0] == guesses[0]].max() <= max(0.3, max(to_rgb(figures.OUTCOMES["right foreground"])))
+    assert [row[0].get_ylabel() for row in rows] == ["a", "b\nDice 0"]
+    assert legend_of(figure) == ["disc", "right foreground", "missed", "invented"]
     report.save_figure(figure, tmp_path / "examples.png")
     assert [path.name for path in tmp_path.iterdir()] == ["examples.png"]
+
+
+@pytest.mark.parametrize("classes", [2, 3, 12])
+def test_examples_figure_holds_sizes_of_all_kinds_and_nothing_overlaps(classes):
+    generator = np.random.default_rng(0)
+    sizes = [(10, 30), (30, 10), (8, 8)]
+    images = [generator.random((*size, 1)) for size in sizes]
+    masks, guesses = ([generator.integers(0, classes, size, np.uint8) for size in sizes] for _ in range(2))
+    names = ["best\na_rather_long_name_of_a_case\nslice 3\n3 x 1 mm\nDice 0.9"] * 3
+    labels = [f"class number {k}" for k in range(classes)]
+    figure = report.plot_examples(images, masks, guesses, labels, names, aspects=[1.0, 2.0, 0.5], title="three")
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    boxes = [axis.get_tightbbox() for axis in figure.axes]
+    assert all(box.y0 >= legend.y1 - 1 for box in boxes)
+    assert legend.x0 >= 0 and legend.x1 <= figure.bbox.x1 and min(box.x0 for box in boxes) >= -1
+    rows = [axis.yaxis.label.get_window_extent() for axis in figure.axes[::4]]
+    assert all(above.y0 >= below.y1 for above, below in itertools.pairwise(rows))
+    assert ("another class" in legend_of(figure)) == (classes > 2)
+
+
+def test_errors_are_told_apart_in_grey_print():
+    colours = [to_rgb(colour) for colour in (*figures.OUTCOMES.values(), figures.CONFUSED)]
+    greys = sorted([figures.DARK, *(float(np.dot(colour, (0.299, 0.587, 0.114))) for colour in colours)])
+    assert min(np.diff(greys)) > 0.12
+
+
+def test_another_class_is_an_error_of_its_own():
+    ids = np.array([[0, 1, 2, 2]])
+    drawn = figures.outcome_overlay(np.ones((1, 4, 1)), (0, 1), ids, np.array([[0, 1, 1, 0]]))
+    expected = [(0.3, 0.3, 0.3), figures.OUTCOMES["right foreground"], figures.CONFUSED, figures.OUTCOMES["missed"]]
+    np.testing.assert_allclose(drawn[0], [to_rgb(colour) for colour in expected])
+
+
+def test_scores_of_all_cases_name_the_worst_and_tell_what_is_missing():
+    dice = [0.9, NAN, 0.2, 0.8, 0.1, 0.7]
+    distance = [1.0, NAN, math.inf, 2.0, 30.0, 3.0]
+    panels = [
+        {"label": "Dice", "classes": {"disc": dice}, "worst": "low"},
+        {"label": "HD95 (mm)", "classes": {"disc": distance}, "worst": "high"},
+    ]
+    figure = report.plot_case_scores(panels, [f"case {i}" for i in range(6)], "all")
+    low, high = figure.axes
+    assert low.texts[0].get_text().splitlines() == [
+        "0.1  case 4", "0.2  case 2", "0.7  case 5", "1 undefined (class in neither mask)",
+    ]  # fmt: skip
+    assert high.texts[0].get_text().splitlines() == [
+        "inf  case 2", "30  case 4", "3  case 5", "1 infinite (class in one mask alone)",
+        "1 undefined (class in neither mask)",
+    ]  # fmt: skip
+    points = [line.get_xdata() for line in low.lines if line.get_marker() == "o"]
+    np.testing.assert_array_equal(np.concatenate(points), sorted(d for d in dice if d == d))
+    (mean,) = (line.get_xdata()[0] for line in high.lines if line.get_marker() == "D")
+    assert mean == 9.0
+    assert (low.get_xlabel(), high.get_xlabel()) == ("Dice", "HD95 (mm)")
+
+
+def test_figures_of_cases_without_any_score_are_drawn():
+    panels = [{"label": "Dice", "classes": {"disc": [NAN, NAN]}, "worst": "low"}]
+    report.plot_case_scores(panels, ["a", "b"]).draw_without_rendering()
+    nothing = {"disc": {"true": [0, 0], "found": [0, 0], "dice": [NAN, NAN]}}
+    report.plot_sizes(nothing, "pixels").draw_without_rendering()
+    report.plot_confusion([[5, 0], [0, 0]], ["none", "disc"]).draw_without_rendering()
+
+
+def test_sizes_are_drawn_with_those_of_0():
+    values = {"true": [1.0, 100.0, 1000.0, 0.0], "found": [0.0, 90.0, 1100.0, 7.0], "dice": [0.0, 0.9, 0.95, 0.0]}
+    figure = report.plot_sizes({"disc": values}, "mm²", "sizes")
+    figure.draw_without_rendering()
+    left, right = figure.axes
+    np.testing.assert_array_equal(left.lines[0].get_xydata(), [[1, 0], [100, 0.9], [1000, 0.95]])
+    np.testing.assert_array_equal(right.lines[0].get_xydata(), np.transpose([values["true"], values["found"]]))
+    for axis in (left, right):
+        assert axis.get_xlabel() == "true size (mm²)"
+    (x0, x1), (y0, y1) = right.get_xlim(), right.get_ylim()
+    assert x0 < 0 < 1100 < x1 and y0 < 0 < 1100 < y1
+
+
+def test_confusion_tells_shares_of_the_true_class():
+    figure = report.plot_confusion([[6, 2, 0], [1, 3, 0], [0, 0, 0]], ["none", "disc", "ring"])
+    (axis,) = figure.axes
+    texts = {text.get_position(): text.get_text() for text in axis.texts}
+    assert [texts[j, 0] for j in range(3)] == ["75.0", "25.0", "0.0"]
+    assert [texts[j, 1] for j in range(3)] == ["25.0", "75.0", "0.0"]
+    assert [texts[j, 2] for j in range(3)] == ["-", "-", "-"]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted class", "true class")
 
 
 def printed(table):

@@ -16,7 +16,7 @@ import tensorflow as tf
 from kseg import losses, metrics, models
 from kseg.cli import main
 from kseg.data import load
-from kseg.training import callbacks, compile_model, fit, run
+from kseg.training import callbacks, compile_model, fit, read_progress, run
 
 
 def train(output, prepared, *words):
@@ -119,12 +119,12 @@ def test_the_kept_model_gives_the_probabilities_of_its_head(tmp_path, head):
 def test_run_folder_holds_everything(run_folder):
     found = {path.relative_to(run_folder).as_posix() for path in run_folder.rglob("*") if path.is_file()}
     assert found == {
-        "record.json", "history.csv", "model.keras", "state/last.keras", "state/progress.json", "curves.png",
-        "examples.png", "cases.csv", "summary.json",
+        "record.json", "history.csv", "model.keras", "state/last.keras", "curves.png", "examples.png", "cases.csv",
+        "summary.json",
     }  # fmt: skip
     for name in ("curves.png", "examples.png"):
         assert (run_folder / name).read_bytes().startswith(b"\x89PNG")
-    assert json.loads((run_folder / "state/progress.json").read_text()) == {"epochs_done": 2}
+    assert read_progress(run_folder).epochs == 2
 
 
 def test_record_tells_what_was_run(run_folder, prepared):

@@ -44,7 +44,6 @@ class Study(Command):
     """A command with presets, whose run can be gone on with: has the options `preset` and `resume`."""
 
     PRESETS = {}  # preset: {option: its value}
-    paths = ()  # options that are tuples of paths
 
     @property
     def otherwise(self):

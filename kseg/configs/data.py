@@ -37,7 +37,7 @@ class PrepareChestXray(Command):
     def __post_init__(self):
         check_number(self, "size", low=16)
         check_number(self, "seed", low=0)
-        _check_shares(self.split)
+        check_shares(self.split)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class PrepareHippocampus(Command):
         check_number(self, "upper_percentile", above=0, high=100)
         check_number(self, "multiple", low=1)
         check_number(self, "seed", low=0)
-        _check_shares(self.split)
+        check_shares(self.split)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class PrepareHistology(Command):
         check_number(self, "validation", low=0, below=1)
         check_number(self, "seed", low=0)
         if self.split is not None:
-            _check_shares(self.split)
+            check_shares(self.split)
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,6 @@ class PrepareKandinsky(Command):
     positional = ("out",)
 
 
-def _check_shares(split):
+def check_shares(split):
     fits = all(math.isfinite(s) and s >= 0 for s in split) and abs(sum(split) - 1) < 1e-6
     check(fits, "--split", " ".join(f"{s:g}" for s in split), "three shares at least 0 that sum to 1")

@@ -50,7 +50,6 @@ class PixelRobustness(Study):
     """replace an existing run folder"""
 
     program = "pixel_robustness"
-    paths = ("models",)
     COMMON = {"seeds": 3, "epochs": 4, "filters": 8, "depth": 3, "batch_size": 16, "slices": 42, "draws": 3}
     PRESETS = {
         "quick": COMMON | {"seeds": 1, "epochs": 2, "filters": 4, "slices": 24},

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kseg.configs.command import Command, check, check_number
+from kseg.configs.command import Command, check, check_number, flag
 
+REASONS = {"perturb": ": attacks need float32", "output": ", which goes on in its folder"}
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam"]
 
 
@@ -30,8 +31,16 @@ class Train(Command):
     """optimiser, with Keras' defaults beside the learning rate"""
     learning_rate: float = 1e-3
     """learning rate, above 0"""
-    schedule: Literal["constant", "plateau"] = "constant"
-    """plateau: halve the learning rate where the loss of validation has not improved for two epochs"""
+    schedule: Literal["constant", "plateau", "cosine"] = "constant"
+    """plateau: halve the learning rate where validation has not improved for two epochs; cosine: let it sink to 0"""
+    warmup: int = 0
+    """of --schedule cosine: epochs in which the learning rate first climbs from 0"""
+    clip_norm: float | None = None
+    """scale each gradient down to this Euclidean norm, over all weights together; above 0"""
+    ema: float | None = None
+    """validate and save averages of the weights with this momentum, in (0, 1), such as 0.99"""
+    early_stopping: int | None = None
+    """end training when the Dice of validation has not improved for so many epochs, at least 1"""
     epochs: int = 10
     """passes over the training split, at least 1"""
     epoch_steps: int | None = None
@@ -46,6 +55,8 @@ class Train(Command):
     """two plain convolutions a level, or one transposed convolution"""
     dropout: float = 0.0
     """dropout rate inside the encoder blocks, in [0, 1)"""
+    augment: tuple[str, ...] | None = None
+    """random changes of training images: any of flip, rotate, zoom, elastic, intensity; 'rotate(degrees=30)'"""
     cutout: int = 0
     """side of a square that is hidden in each training image, in pixels; 0 hides none"""
     perturb: tuple[str, ...] | None = None
@@ -61,9 +72,13 @@ class Train(Command):
     seed: int = 0
     """of weights, order and everything else drawn"""
     deterministic: bool = False
-    """refuse operations that differ from run to run (slower)"""
+    """refuse operations that differ from run to run (slower); the same command then gives the same bits"""
     jit: bool = False
     """compile the train step with XLA"""
+    devices: int | Literal["all"] = 1
+    """number of GPUs (CPUs where there are none) among which each batch is divided, or all"""
+    mixed_precision: Literal["float16", "bfloat16"] | None = None
+    """compute in half precision; weights, logits and losses stay float32"""
     verify: bool = True
     """compare the data with their checksums first"""
     tensorboard: bool = False
@@ -72,6 +87,12 @@ class Train(Command):
     """run folder; by default the next free runs/NAME-N"""
     overwrite: bool = False
     """replace an existing run folder"""
+    resume: Path | None = None
+    """go on with the run in this folder, which was broken off; its options are those it was begun with"""
+    config: Path | None = None
+    """a run's record.json: train again as it did, on the same data; --output and --dry-run may stand beside it"""
+    dry_run: bool = False
+    """show what would be done, take two steps to tell memory and time, and write nothing"""
 
     program = "train"
 
@@ -80,18 +101,30 @@ class Train(Command):
         check_number(self, "epochs", "epoch_steps", "batch_size", "filters", "depth", low=1)
         check_number(self, "dropout", low=0, below=1)
         check_number(self, "cutout", low=0)
+        check_number(self, "warmup", low=0, below=self.epochs)
+        check_number(self, "clip_norm", above=0)
+        check_number(self, "ema", above=0, below=1)
+        check_number(self, "early_stopping", low=1)
+        check(self.augment != (), "--augment", "()", "kinds of changes, such as flip")
         check(self.perturb != (), "--perturb", "()", "names of attacks, 'none', or 'free' alone")
         check_number(self, "budget", low=0, high=1)
         check_number(self, "attack_steps", "replays", low=1)
         check_number(self, "seed", low=0, below=2**32)
+        check(self.devices == "all" or self.devices >= 1, "--devices", self.devices, "a number at least 1, or all")
+        check(not self.warmup or self.schedule == "cosine", "--warmup", self.warmup, "--schedule cosine beside it")
+        alone = {"resume": ("config", "output", "overwrite", "dry_run"), "mixed_precision": ("perturb",)}
+        for name, others in alone.items():
+            for other in others if getattr(self, name) is not None else ():
+                given = getattr(self, other)
+                check(not given, flag(other), given, f"none beside {flag(name)}{REASONS.get(other, '')}")
 
 
 @dataclass(frozen=True)
 class Evaluate(Command):
     """Score a trained model per case: slices are put together again, without their padding.
 
-    Prints means over cases with 95 % intervals and writes cases.csv and summary.json. Distances between surfaces are in
-    mm, or in pixels when the data do not tell the pixel size; volumes also need --slice-spacing.
+    Prints means over cases with 95 % intervals and writes cases.csv, summary.json and examples.png. Distances between
+    surfaces are in mm, or in pixels when the data do not tell the pixel size; volumes also need --slice-spacing.
     """
 
     model: Path
@@ -108,6 +141,8 @@ class Evaluate(Command):
     """of surface Dice: how far apart surfaces count as equal, at least 0"""
     batch_size: int = 32
     """images a batch, at least 1"""
+    figures: bool = False
+    """also draw, in figures/: scores of all cases with the worst named, scores by size, the worst cases, reliability"""
     verify: bool = True
     """compare the data with their checksums first"""
     output: Path | None = None

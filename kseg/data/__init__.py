@@ -1,6 +1,6 @@
 """Data sets: one HDF5 schema, readers that fill it, and `load`, which gives `tf.data` batches.
 
-Only `load`, `add_weights` and `cutout` import TensorFlow, on first use.
+Only `load`, `stream`, `add_weights`, `augment` and `cutout` import TensorFlow, on first use.
 """
 
 from importlib import import_module
@@ -11,8 +11,10 @@ from kseg.data.writer import Writer, save
 
 LATER = {
     "load": "pipeline",
+    "stream": "pipeline",
     "add_weights": "weight_map",
-    "cutout": "augment",
+    "augment": "augmentation",
+    "cutout": "hiding",
     "label_objects": "weight_map",
     "unet_weights": "weight_map",
 }
@@ -22,11 +24,13 @@ __all__ = [
     "DataFile",
     "Writer",
     "add_weights",
+    "augment",
     "cutout",
     "label_objects",
     "load",
     "open_data",
     "save",
+    "stream",
     "unet_weights",
 ]
 

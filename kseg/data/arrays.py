@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kseg.data.hdf5 import SPLITS
-from kseg.data.recipe import split_groups
+from kseg.data.splits import split_groups
 
 PANNUKE = ("neoplastic", "inflammatory", "connective", "dead", "epithelial")
 SHARES = (0.7, 0.1, 0.2)

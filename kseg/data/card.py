@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kseg.data.hdf5 import SPLITS
+from kseg.data.hdf5 import BLOCK, SPLITS
 from kseg.data.recipe import manifest_hash
 from kseg.files import write_text
 
@@ -20,7 +20,7 @@ def numbers(data):
     ]  # fmt: skip
     total = np.zeros(3 + len(data.classes), np.int64)
     for split in SPLITS:
-        row = _row(data, split)
+        row = counts(data, split)
         total += row
         lines.append(_line(split, row))
     lines.append(_line("all", total))
@@ -37,13 +37,17 @@ def numbers(data):
     return "\n".join(lines)
 
 
-def _row(data, split):
-    if not data.sizes[split]:
-        return np.zeros(3 + len(data.classes), np.int64)
-    masks = data.read(split)[1]
-    cases = len(set(data.index(split)["case"]))
-    empty = int((masks.reshape(len(masks), -1).max(axis=1) == 0).sum())
-    return np.array([cases, len(masks), empty, *np.bincount(masks.ravel(), minlength=len(data.classes))])
+def counts(data, split):
+    """Of a split `[3 + K]`: cases, images, images without foreground, and pixels of each class."""
+    total = np.zeros(3 + len(data.classes), np.int64)
+    if data.sizes[split]:
+        total[0] = len(set(data.index(split)["case"]))
+    for start in range(0, data.sizes[split], BLOCK):
+        masks = data.read(split, start, start + BLOCK)[1]
+        total[1] += len(masks)
+        total[2] += (masks.reshape(len(masks), -1).max(axis=1) == 0).sum()
+        total[3:] += np.bincount(masks.ravel(), minlength=len(data.classes))
+    return total
 
 
 def _line(name, row):

@@ -13,10 +13,12 @@ from rich.progress import track
 from rich.table import Table
 
 from kseg.data import card
-from kseg.data.dicom import read_dicom
 from kseg.data.hdf5 import DataFile
-from kseg.data.images import read_gray, read_labels, resize, resize_labels
-from kseg.data.recipe import centred_box, check_dealt, check_space, pad, source_entry, split_strata
+from kseg.data.images import read_labels
+from kseg.data.preprocess import Preprocessing
+from kseg.data.read import read_case
+from kseg.data.recipe import check_space, source_entry, white
+from kseg.data.splits import check_dealt, split_strata
 from kseg.data.writer import Writer
 
 CLASSES = {"binary": ["background", "lungs"], "three": ["background", "left lung", "right lung"]}
@@ -61,10 +63,14 @@ def prepare(config, progress=iter):
     check_dealt(split, config.split, "X-rays")
     if config.out.exists() and not config.overwrite:  # say so before reading hundreds of files
         raise FileExistsError(f"{config.out} exists. Expected a new file; choose another name or --overwrite.")
+    preprocessing = Preprocessing(
+        channels=1, size=(config.size,) * 2, fit="aspect" if config.keep_aspect else "stretch", rounded=True
+    )
     check_space(config.out, len(xrays) * (config.size**2 * 2 + 100) + 2**20)
     attributes = {
         "name": "chest_xray" if config.classes == "binary" else "chest_xray-three",
-        "classes": CLASSES[config.classes], "value_range": (0.0, 1.0), "scale": 1 / 255, "command": config.command(),
+        "classes": CLASSES[config.classes], "value_range": (0.0, 1.0), "command": config.command(),
+        "scale": preprocessing.scale, "preprocessing": preprocessing,
         "sources": [source_entry(path, root) for xray in xrays for path in (xray.image, *xray.masks)],
         "split_rule": "by patient, each with one image; shares " + "/".join(f"{s:g}" for s in config.split)
         + " of the normal and of the tuberculous of each set", "seed": config.seed,
@@ -72,17 +78,19 @@ def prepare(config, progress=iter):
     dim, empty = [], []
     with Writer(config.out, overwrite=config.overwrite, **attributes) as writer:
         for xray in progress(xrays):
-            image, spacing = read_image(xray.image)
-            mask = read_mask(xray, image.shape, config.classes)
-            dim += [xray.case] if image.max() < 255 / 8 else []
+            pixels, spacing, *_ = read_case(xray.image)
+            size = pixels.shape[1:3]
+            mask = read_mask(xray, size, config.classes)
+            try:
+                images, dark = preprocessing.stored(pixels), pixels.max() < white(pixels) / 8
+            except ValueError as error:
+                raise ValueError(f"{xray.image} {error}") from None
+            dim += [xray.case] if dark else []
             empty += [] if mask.any() else [xray.case]
-            box = frame(image.shape, config.size, config.keep_aspect)
-            inner = (box[1] - box[0], box[3] - box[2])
-            if spacing is not None:
-                spacing = tuple(s * old / new for s, old, new in zip(spacing, image.shape, inner, strict=True))
-            pixels = np.rint(resize(image, inner)).astype(np.uint8)
-            pixels, mask = (pad(a[None], (config.size,) * 2, box) for a in (pixels, resize_labels(mask, inner)))
-            writer.add(split[xray.case], xray.case, pixels[..., None], mask, box=box, spacing=spacing)
+            writer.add(
+                split[xray.case], xray.case, images, preprocessing.labels(mask[None]),
+                box=preprocessing.box(size), spacing=preprocessing.spacing(spacing, size),
+            )  # fmt: skip
     if dim:
         remarks.append(f"Darker than an eighth of their range (12 bits in a file of 16?), kept: {', '.join(dim)}.")
     if empty:
@@ -207,15 +215,6 @@ def _seen(folder):
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in ENDINGS + OTHERS and p.name[0] != ".")
 
 
-def read_image(path):
-    """An X-ray `[H, W]` from 0 to 255, by the range of its type or by its window, and its (y, x) spacing or None."""
-    if path.suffix.lower() == ".dcm":
-        pixels, spacing = read_dicom(path)
-        return pixels * 255, spacing
-    pixels = read_gray(path)
-    return pixels * (255 / np.iinfo(pixels.dtype).max), None  # a factor of exactly 1 for 8 bits
-
-
 def read_mask(xray, size, classes="binary"):
     """Class ids uint8 `[H, W]`: 1 in any mask of an X-ray, or with "three" 1 in the left one, else 2 in the right."""
     ids = np.zeros(size, np.uint8)
@@ -230,11 +229,3 @@ def read_mask(xray, size, classes="binary"):
             )
         ids[mask > 0] = number if classes == "three" else 1
     return ids
-
-
-def frame(shape, size, keep_aspect=False):
-    """(y0, y1, x0, x1) that an image of `shape` fills of one of `size` squared: all, or centred in its own shape."""
-    if not keep_aspect:
-        return (0, size, 0, size)
-    inner = tuple(max(1, round(side * size / max(shape))) for side in shape)
-    return centred_box(inner, (size, size))

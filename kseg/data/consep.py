@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from kseg.data.images import read_image, read_labels
-from kseg.data.recipe import split_alike
+from kseg.data.splits import split_alike
 
 CLASSES = ["background", "miscellaneous", "inflammatory", "epithelial", "spindle"]
 SPACING = 0.00025  # mm per pixel at 40x

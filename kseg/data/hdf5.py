@@ -1,7 +1,9 @@
 """The HDF5 schema, read with its sizes checked first and verified on demand; `kseg.data.writer` writes it.
 
 File attributes: `format`, `name`, `classes` (JSON, index 0 the background), `value_range`, `command`, `sources`
-(JSON list of file, bytes, sha256), `split_rule`, `seed`. Groups `train`, `validation`, `test` hold
+(JSON list of file, bytes, sha256), `split_rule`, `seed`, and optional `preprocessing` (JSON of
+`kseg.data.preprocess.Preprocessing`: what was done to the images, so that prediction does the same). Groups `train`,
+`validation`, `test` hold
 
     images   [N, H, W, C]  float32 as the model sees them, or uint8 with an attribute `scale`
     masks    [N, H, W]     uint8 class ids
@@ -20,6 +22,8 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+
+from kseg.data.preprocess import Preprocessing
 
 FORMAT = "kseg-1"
 SPLITS = ("train", "validation", "test")
@@ -44,6 +48,7 @@ class DataFile:
 
     Attributes:
         path, name, classes (list of str), value_range, sizes ({split: rows}), shape ((H, W, C)).
+        preprocessing: a `kseg.data.preprocess.Preprocessing`, or None where the file does not tell it.
 
     Raises:
         FileNotFoundError, ValueError: with value, expectation and fix in one line.
@@ -85,6 +90,7 @@ class DataFile:
             raise self._bad(f"lacks the attributes {', '.join(missing)}", AGAIN)
         self.name = str(attributes["name"])
         self.classes, self.value_range = self._check_attributes(attributes)
+        self.preprocessing = self._check_preprocessing(attributes.get("preprocessing"))
         self.sizes, self.shape = {}, None
         split_of = {}
         for split in SPLITS:
@@ -105,6 +111,12 @@ class DataFile:
         if not fits or len(value_range) != 2:
             raise self._bad("has classes or a value range that cannot be used", AGAIN)
         return classes, value_range
+
+    def _check_preprocessing(self, words):
+        try:
+            return None if words is None else Preprocessing.from_json(json.loads(words))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise self._bad(f"has a preprocessing that cannot be used ({error!s:.200})", AGAIN) from None
 
     def _check_split(self, split):
         group = self._file[split] if isinstance(self._file.get(split, getlink=True), h5py.HardLink) else None

@@ -11,8 +11,10 @@ from rich.progress import track
 
 from kseg.data import card
 from kseg.data.hdf5 import DataFile
-from kseg.data.nifti import read_volume
-from kseg.data.recipe import centred_box, check_dealt, check_space, pad, scale, source_entry, split_groups
+from kseg.data.nifti import open_volume, orientation_of, read_volume
+from kseg.data.preprocess import Preprocessing
+from kseg.data.recipe import check_space, source_entry
+from kseg.data.splits import check_dealt, split_groups
 from kseg.data.writer import Writer
 
 CLASSES = {"binary": ["background", "hippocampus"], "all": ["background", "anterior", "posterior"]}
@@ -45,8 +47,8 @@ def prepare(config, progress=iter):
     check_dealt(split, config.split, "heads")
     if config.out.exists() and not config.overwrite:  # say so before reading hundreds of files
         raise FileExistsError(f"{config.out} exists. Expected a new file; choose another name or --overwrite.")
-    padded = _common_size(pairs, config.multiple)
-    _check_space(config.out, pairs, padded)
+    preprocessing = _preprocessing(config, pairs)
+    _check_space(config.out, pairs, preprocessing.window)
     sources = [source_entry(path, root) for pair in pairs.values() for path in pair]
     attributes = {
         "name": "hippocampus" if config.classes == "binary" else "hippocampus-all",
@@ -56,19 +58,21 @@ def prepare(config, progress=iter):
         "sources": [source_entry(root / "dataset.json", root), *sources],
         "split_rule": "by head (volumes 2k-1 and 2k), shares " + "/".join(f"{s:g}" for s in config.split),
         "seed": config.seed,
+        "preprocessing": preprocessing,
     }
     with Writer(config.out, overwrite=config.overwrite, **attributes) as writer:
         for case in progress(sorted(pairs)):
             image, label, spacing = read_pair(*pairs[case])
+            slices, ids = (np.moveaxis(array, preprocessing.axis, 0) for array in (image, label))
             try:
-                image = scale(image, config.max_value, config.upper_percentile)
+                images = preprocessing.images(slices[..., None])
             except ValueError as error:
                 raise ValueError(f"{pairs[case][0]} {error}; remove it from dataset.json.") from None
             if config.classes == "binary":
-                label = (label > 0).astype(np.uint8)
-            box = centred_box(image.shape[:2], padded)
-            images, masks = (pad(np.moveaxis(a, 2, 0), padded, box) for a in (image, label))
-            writer.add(split[head_of(case)], case, images[..., None], masks, box=box, spacing=spacing[:2])
+                ids = (ids > 0).astype(np.uint8)
+            box = preprocessing.box(ids.shape[1:])
+            masks = preprocessing.labels(ids)
+            writer.add(split[head_of(case)], case, images, masks, box=box, spacing=spacing[:2])
     return config.out
 
 
@@ -157,19 +161,24 @@ def read_pair(image_path, label_path):
     return image, label.astype(np.uint8), spacing
 
 
+def _preprocessing(config, pairs):
+    """What is done to each volume; its orientation is told where all volumes have the same."""
+    opened = [open_volume(image) for image, _ in pairs.values()]
+    codes = {orientation_of(volume) for volume in opened}
+    sides = (max(side) for side in zip(*(volume.shape[:2] for volume in opened), strict=True))
+    return Preprocessing(
+        channels=1,
+        value_range=(0.0, config.max_value),
+        intensity="percentile",
+        upper_percentile=config.upper_percentile,
+        window=tuple(-(-side // config.multiple) * config.multiple for side in sides),
+        axis=2,
+        orientation=codes.pop() if len(codes) == 1 else None,
+    )
+
+
 def _check_space(out, pairs, padded):
     """Raise ValueError when the disk cannot hold the file: HDF5 does not survive a full disk."""
     slices = sum(nibabel.load(image).shape[2] for image, _ in pairs.values())
     needed = slices * (padded[0] * padded[1] * 5 + 100) + 2**20
     check_space(out, needed)
-
-
-def _common_size(pairs, multiple):
-    sizes = []
-    for image, _ in pairs.values():
-        try:
-            sizes.append(nibabel.load(image).shape[:2])
-        except Exception:
-            read_volume(image)  # says what is wrong with it
-            raise
-    return tuple(int(-(-max(side) // multiple) * multiple) for side in zip(*sizes, strict=True))

@@ -9,8 +9,9 @@ from rich.table import Table
 from kseg.data import card
 from kseg.data.arrays import Arrays
 from kseg.data.consep import Tiles
+from kseg.data.geometry import Grid
 from kseg.data.hdf5 import DataFile
-from kseg.data.images import Grid
+from kseg.data.preprocess import Preprocessing
 from kseg.data.recipe import check_space, source_entry
 from kseg.data.writer import Writer
 
@@ -55,16 +56,18 @@ def prepare(config, progress=lambda cases, total: cases):
     source = open_source(config)
     grid = Grid(source.size, config.crop, config.downsample)
     check_space(config.out, source.count * grid.rows * (config.crop**2 * 6 + 100) + 2**20)
+    preprocessing = Preprocessing(channels=3, downsample=config.downsample, window=(config.crop,) * 2, rounded=True)
+    spacing = preprocessing.spacing(source.spacing and (source.spacing,) * 2, source.size)
     attributes = {
-        "name": source.name, "classes": source.classes, "value_range": (0.0, 1.0), "scale": 1 / 255,
+        "name": source.name, "classes": source.classes, "value_range": (0.0, 1.0),
+        "scale": preprocessing.scale, "preprocessing": preprocessing,
         "command": config.command(), "sources": [source_entry(path, config.source) for path in source.files],
         "split_rule": source.split_rule, "seed": config.seed,
     }  # fmt: skip
-    spacing = source.spacing and (source.spacing * config.downsample,) * 2
     with Writer(config.out, overwrite=config.overwrite, **attributes) as writer:
         for split, case, image, mask, instances in progress(source.cases(), source.count):
-            numbers = None if instances is None else grid.labels(instances, 0)
-            masks = grid.labels(mask, len(source.classes))
+            numbers = None if instances is None else grid.labels(instances)
+            masks = grid.labels(mask)
             writer.add(split, case, grid.images(image), masks, spacing=spacing, instances=numbers)
     remarks = source.remarks()
     if grid.dropped:

@@ -1,15 +1,15 @@
-"""Image files, the crops that are cut from images, and images of another size."""
+"""Image files: PNG, JPEG, TIFF, BMP and GIF, read with their sizes checked first."""
 
 import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image  # comes with matplotlib
-from scipy.sparse import csr_array
 
 COLOUR = ("RGB",)
 GRAY = ("1", "L", "P", "I", "I;16", "I;16B")
-MIXED = ("RGB", "RGBA", "LA", *GRAY)
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")  # of Pillow's; some of the others run programs
+ORIENTATION = 0x0112  # the Exif tag
 LARGEST = 10**8  # pixels of an image whose size is not known beforehand
 
 
@@ -17,7 +17,7 @@ def read_image(path, size):
     """The pixels of a colour image file, uint8 `[H, W, 3]`.
 
     Args:
-        path: whatever Pillow reads.
+        path: PNG, JPEG, TIFF or BMP.
         size: (H, W) that it must have; looked at before anything is decoded.
 
     Raises:
@@ -31,130 +31,100 @@ def read_labels(path, size):
     return _read(Path(path), size, GRAY, "an image of one channel of whole numbers")
 
 
-def read_gray(path):
-    """The pixels of an image file as gray, uint8 or uint16 `[H, W]`; colours become their luma (ITU-R BT.601).
+def read_pages(path, labels=False):
+    """All that an image file holds, in its stored type.
 
-    Looks at the size before anything is decoded, as `read_image` does, and takes at most `LARGEST` pixels.
+    Args:
+        path: PNG, JPEG, BMP, GIF (its first image), or TIFF with pages of equal size.
+        labels: the indices of palettes instead of their colours, unless all of these are gray.
+
+    Returns:
+        (`[n, H, W, C]` uint8, uint16, int32 or float32, C = 1 or 3, a row a page; what was lost or left, in words).
+        Palettes become their colours, one bit 0 and 255. Transparency is dropped.
+
+    Raises:
+        FileNotFoundError, ValueError: missing, no image, truncated, larger than `LARGEST`, not finite.
     """
-    pixels = _read(Path(path), None, MIXED, "a gray or colour image", gray=True)
-    if pixels.dtype.itemsize > 2 and not 0 <= pixels.min() <= pixels.max() < 2**16:
-        raise ValueError(f"{path} has values up to {pixels.max()}. Expected 8 or 16 bits a pixel; convert it.")
-    return pixels.astype(np.uint8 if pixels.dtype == np.uint8 else np.uint16)
+    path, kind = Path(path), "a gray or colour image"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist. Expected {kind}; get it again.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
+                pages = image.n_frames if image.format == "TIFF" else 1
+                sizes, remarks, arrays = {image.size}, set(), []
+                if _fits(image, pages):
+                    for page in range(pages):
+                        image.seek(page)
+                        sizes.add(image.size)
+                        if len(sizes) > 1:
+                            break
+                        arrays.append(_page(image, labels, remarks))
+    except Exception as error:
+        raise _unreadable(path, error, kind) from None
+    if not arrays:
+        (width, height), pages = sizes.pop(), f"{pages} pages of " * (pages > 1)
+        raise ValueError(f"{path} has {pages}{height} x {width} pixels. Expected at most {LARGEST} in all; crop it.")
+    if len(sizes) > 1 or len({(array.shape, array.dtype) for array in arrays}) > 1:
+        raise ValueError(f"{path} has pages of differing size or kind. Expected equal ones; save them apart.")
+    pixels = np.stack(arrays)
+    if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
+        raise ValueError(f"{path} has NaN or infinite pixels. Expected finite ones; repair or remove it.")
+    if pixels.dtype == np.int32 and 0 <= pixels.min() <= pixels.max() < 2**16:
+        pixels = pixels.astype(np.uint16)
+    return pixels, sorted(remarks)
 
 
-def resize(image, size):
-    """An image `[H, W]` of another size (h, w), float64; pixels are squares that fill the image in both.
-
-    An axis that gets shorter takes the mean over the area of each new pixel, one that gets longer is interpolated
-    linearly between the old pixels' centres.
-
-    Example:
-        >>> resize(np.array([[0, 2, 4, 6, 8, 10]]), (1, 3)).tolist()
-        [[1.0, 5.0, 9.0]]
-    """
-    rows, columns = (_weights(*sides) for sides in zip(image.shape, size, strict=True))
-    return (columns @ (rows @ np.asarray(image, np.float64)).T).T
+def _fits(image, pages):
+    return 0 < image.width * image.height * pages <= LARGEST
 
 
-def resize_labels(labels, size):
-    """Labels `[H, W]` of another size (h, w): those of the old pixel in which the centre of the new one lies."""
-    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for old, new in zip(labels.shape, size, strict=True))
-    return labels[np.ix_(rows, columns)]
+def _page(image, labels, remarks):
+    """The pixels `[H, W, C]` of the page that Pillow is at; adds to the set of remarks."""
+    if image.mode in ("RGB", "RGBA", "LA") and ";16" in str(image.tile):
+        remarks.add("of 16 bits of a colour the upper 8 were read")
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        remarks.add("the turn that Exif tells was not made")
+    if image.mode == "1":
+        return np.asarray(image.convert("L"))[..., None]
+    if image.mode in (*GRAY, "F", "I;16L") and (image.mode != "P" or (labels and not _is_gray(image))):
+        return np.asarray(image)[..., None]
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("LA" if image.mode in ("LA", "L") else "RGBA")
+        if image.getextrema()[-1][0] < 255:
+            remarks.add("transparency was dropped")
+        return np.asarray(image)[..., :-1]
+    return np.asarray(image.convert("RGB"))
 
 
-def _weights(old, new):
-    """What each of `new` pixels takes of each of `old` ones, `[new, old]`; rows sum to 1."""
-    pixels, centre = np.arange(old), (np.arange(new)[:, None] + 0.5) * old / new
-    if new > old:
-        return csr_array(np.maximum(1 - np.abs(np.clip(centre - 0.5, 0, old - 1) - pixels), 0))
-    half = old / new / 2
-    overlap = np.minimum(centre + half, pixels + 1) - np.maximum(centre - half, pixels)
-    return csr_array(np.maximum(overlap, 0) * new / old)
+def _is_gray(image):
+    """Whether all of a palette is gray: then the grays are what was meant, and files may number them differently."""
+    palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
+    return bool((palette == palette[:, :1]).all())
 
 
-def _read(path, size, modes, kind, gray=False):
+def _read(path, size, modes, kind):
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. Expected {kind}; get it again.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files too large, which are refused below, and of palettes
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 mode, (width, height) = image.mode, image.size
-                known = height * width <= LARGEST if size is None else (height, width) == tuple(size)
+                known = (height, width) == tuple(size)
                 pixels = None
                 if mode in modes and known:
-                    pixels = np.asarray(image.convert("L") if gray and not mode.startswith("I") else image)
+                    pixels = np.asarray(image)
     except Exception as error:  # Pillow raises many kinds for a file that is not what its name says
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} cannot be read ({reason:.120}). Expected {kind}; get it again.") from None
+        raise _unreadable(path, error, kind) from None
     if mode not in modes:
         raise ValueError(f"{path} has pixels of kind {mode}. Expected {kind}; convert it.")
     if not known:
-        expected = f"at most {LARGEST} in all" if size is None else f"{size[0]} x {size[1]}"
-        raise ValueError(f"{path} has {height} x {width} pixels. Expected {expected}; get it again.")
+        raise ValueError(f"{path} has {height} x {width} pixels. Expected {size[0]} x {size[1]}; get it again.")
     return pixels
 
 
-class Grid:
-    """Square crops without overlap, the whole of them centred on an image; each pixel stands for a block of pixels.
-
-    Args:
-        size: (H, W) of the images.
-        crop: side of a crop, in pixels after reduction.
-        downsample: side of a block, at least 1. Blocks begin at the corner of the first crop, so that every block is
-            whole.
-
-    Attributes:
-        rows: crops an image gives, row by row.
-        dropped: share of the image that lies in the margin outside the crops.
-
-    Raises:
-        ValueError: a crop is larger than the image.
-
-    Example:
-        >>> grid = Grid((9, 13), crop=2, downsample=2)
-        >>> grid.rows, grid.images(np.zeros((9, 13, 3), "uint8")).shape
-        (6, (6, 2, 2, 3))
-    """
-
-    def __init__(self, size, crop, downsample=1):
-        side = crop * downsample
-        if side > min(size):
-            raise ValueError(
-                f"--crop={crop} at --downsample={downsample} takes {side} pixels a side, but images have {size[0]} x "
-                f"{size[1]}. Expected at most {min(size)}; choose smaller crops or a smaller factor."
-            )
-        self.crop, self.downsample = crop, downsample
-        self.counts = tuple(length // side for length in size)
-        corner = ((length - count * side) // 2 for length, count in zip(size, self.counts, strict=True))
-        self._kept = tuple(slice(c, c + n * side) for c, n in zip(corner, self.counts, strict=True))
-        self.rows = self.counts[0] * self.counts[1]
-        self.dropped = 1 - self.rows * side**2 / (size[0] * size[1])
-
-    def images(self, image):
-        """Crops `[rows, crop, crop, C]` uint8 of an image `[H, W, C]` uint8: the mean of each block, rounded."""
-        if self.downsample == 1:
-            return self._crops(image[self._kept])
-        total = sum(shift.astype(np.int64) for shift in self._shifts(image))
-        return self._crops(np.rint(total / self.downsample**2).astype(np.uint8))
-
-    def labels(self, labels, classes):
-        """Crops `[rows, crop, crop]` of class ids `[H, W]`: that of most pixels of a block, the lower of equals."""
-        if self.downsample == 1:
-            return self._crops(labels[self._kept])
-        found, most = np.uint8(0), -1
-        for label in range(classes):
-            count = sum((shift == label).astype(np.int64) for shift in self._shifts(labels))
-            found = np.where(count > most, np.uint8(label), found)
-            most = np.maximum(most, count)
-        return self._crops(found)
-
-    def _shifts(self, array):
-        """The first pixel of each block `[h, w, ...]`, then the second, and so on: views of the kept pixels."""
-        n = self.downsample
-        return [array[self._kept][i::n, j::n] for i in range(n) for j in range(n)]
-
-    def _crops(self, array):
-        (rows, columns), side = self.counts, self.crop
-        crops = array.reshape(rows, side, columns, side, *array.shape[2:]).swapaxes(1, 2)
-        return crops.reshape(self.rows, side, side, *array.shape[2:])
+def _unreadable(path, error, kind):
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ValueError(f"{path} cannot be read ({reason:.120}). Expected {kind}; get it again.")

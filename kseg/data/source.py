@@ -1,13 +1,12 @@
 """A data set by path or by name."""
 
-import ast
 import inspect
 from difflib import get_close_matches
 from pathlib import Path
 
 from kseg.data import synthetic
 from kseg.data.hdf5 import SPLITS, DataFile
-from kseg.registry import Registry, unknown
+from kseg.registry import Registry, call_options, unknown
 
 BUILT_IN = Registry("built-in data set")
 for _set in (synthetic.Toy, synthetic.Volumes, synthetic.Lungs, synthetic.Tissue, synthetic.Kandinsky):
@@ -38,7 +37,7 @@ def open_data(source, **options):
     name = str(source)
     start, bracket, rest = name.partition("(")
     if start in BUILT_IN.names() and not Path(name).exists() and not name.endswith((".h5", ".hdf5")):
-        options = (_options(start, bracket + rest) if bracket else {}) | options
+        options = (call_options("data", start, bracket + rest) if bracket else {}) | options
         known = inspect.signature(BUILT_IN.get(start)).parameters
         for option in options:
             if option not in known:
@@ -49,23 +48,6 @@ def open_data(source, **options):
     if start.isidentifier() and get_close_matches(start, BUILT_IN.names()) and not Path(name).exists():
         raise unknown("data file or built-in set", start, BUILT_IN.names())
     return DataFile(Path(name))
-
-
-def _options(name, words):
-    """{option: value} of `(option=value, ...)`; values are numbers, strings in quotes, tuples, True, False, None."""
-    try:
-        call = ast.parse(f"f{words}", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or not isinstance(call.func, ast.Name):
-            raise ValueError
-        options = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
-        if len(options) < len(call.keywords):
-            raise ValueError
-        return options
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        raise ValueError(
-            f"data {name + words!r} cannot be read. Expected {name}(option=value, ...) with numbers, quoted words or "
-            "tuples; quote all of it on the command line."
-        ) from None
 
 
 def check_split(data, split):

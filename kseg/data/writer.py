@@ -34,6 +34,7 @@ class Writer:
         name, classes, value_range, command, sources, split_rule, seed: the file attributes; `classes` a list of
             names, background first, at most 255; `sources` a list of dicts (file, bytes, sha256).
         scale: what uint8 images are multiplied by when read, such as 1 / 255; None for float32 images.
+        preprocessing: the `kseg.data.preprocess.Preprocessing` of the images, if they came from files.
 
     Example:
         >>> import tempfile, pathlib
@@ -47,7 +48,8 @@ class Writer:
     """
 
     def __init__(
-        self, path, *, name, classes, value_range, command, sources, split_rule, seed, scale=None, overwrite=False
+        self, path, *, name, classes, value_range, command, sources, split_rule, seed, scale=None, preprocessing=None,
+        overwrite=False,
     ):  # fmt: skip
         self.path = Path(path)
         if self.path.exists() and not overwrite:
@@ -73,6 +75,8 @@ class Writer:
             "value_range": np.asarray(value_range, np.float32), "command": command,
             "sources": json.dumps(sources), "split_rule": split_rule, "seed": seed,
         }  # fmt: skip
+        if preprocessing is not None:
+            values["preprocessing"] = json.dumps(preprocessing.to_json())
         self._file.attrs.update(values)
 
     def add(self, split, case, images, masks, *, slices=None, box=None, spacing=None, instances=None):
@@ -178,7 +182,8 @@ def save(data, path, *, overwrite=False):
         {'train': 4, 'validation': 1, 'test': 1}
     """
     data, path = open_data(data), Path(path)
-    with Writer(path, overwrite=overwrite, **data.attributes()) as writer:
+    attributes = {**data.attributes(), "preprocessing": getattr(data, "preprocessing", None)}
+    with Writer(path, overwrite=overwrite, **attributes) as writer:
         for split, rows in data.sizes.items():
             index = data.index(split) if rows else {"case": np.array([])}
             starts = [i for i in range(rows) if i == 0 or index["case"][i] != index["case"][i - 1]]

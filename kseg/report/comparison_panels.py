@@ -4,18 +4,14 @@ from itertools import combinations
 from textwrap import wrap
 
 import numpy as np
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from kseg.report.comparison import WIDTH, comparison_styles, legend_below, wrapped
-from kseg.report.figures import class_palette, show_image
+from kseg.report.figures import OUTCOMES, class_palette, outcome_overlay, show_image
 
-# Okabe and Ito's; over an image made this dark, greys of 0.30 (the image's brightest), 0.47, 0.62 and 0.84 in print.
-OUTCOMES = {"right foreground": "#56b4e9", "missed": "#f0e442", "invented": "#d55e00"}
-DARK = 0.3
 IN_LINE = 7  # predictions side by side
 LEVEL = 0.65  # lines of names: from one bar of the ranks to the next
 LINE = 120  # letters of a note
@@ -151,7 +147,7 @@ def _example(block, example, labels, named, classes, value_range, score):
         if ids is None:
             show_image(axis, example["image"], *value_range)
         elif len(classes) == 2:
-            axis.imshow(_overlay(example["image"], value_range, example["mask"], ids), interpolation="nearest")
+            axis.imshow(outcome_overlay(example["image"], value_range, example["mask"], ids), interpolation="nearest")
         else:
             axis.imshow(class_palette(classes)[ids], interpolation="nearest")
         if named:
@@ -164,17 +160,6 @@ def _example(block, example, labels, named, classes, value_range, score):
     show(block[0, 1], example["mask"], "true mask")
     for axis, (loss, ids) in zip(block[:, 2:].ravel(), example["predicted"].items(), strict=False):
         show(axis, ids, labels[loss], (example.get("scores") or {}).get(loss))
-
-
-def _overlay(image, value_range, mask, ids):
-    """The image in dark grey `[H, W, 3]`, and over it what of the foreground is right, missed and invented."""
-    low, high = value_range
-    grey = image.mean(axis=-1) if image.shape[-1] == 3 else image[..., 0]
-    drawn = np.repeat(DARK * np.clip((grey - low) / (high - low), 0, 1)[..., None], 3, axis=-1)
-    true, found = np.asarray(mask) > 0, np.asarray(ids) > 0
-    for where, colour in zip((true & found, true & ~found, ~true & found), OUTCOMES.values(), strict=True):
-        drawn[where] = to_rgb(colour)
-    return drawn
 
 
 def plot_halving(rounds, title=""):

@@ -4,9 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullFormatter
 
-from kseg.report.figures import class_palette, show_image
+from kseg.report.figures import class_palette, label_logarithms, show_image
 
 # Okabe and Ito's colours; the markers tell models and conditions apart in grey print.
 MODEL_STYLE = (
@@ -42,23 +41,13 @@ def plot_losses(panels, styles, title=""):
             axis.plot(_share(width), mean, linewidth=2, markersize=4, label=label, **look)
         axis.set(xlabel="share of the training", title=name)
         axis.set_yscale("log")
-        _label_logarithms(axis.yaxis, *axis.get_ylim())
+        label_logarithms(axis.yaxis, *axis.get_ylim())
         axis.tick_params(axis="y", which="both", labelsize=8)
         axis.grid(alpha=0.3, which="both")
         axis.legend(fontsize=8)
     axes[0].set_ylabel("cross-entropy of validation")
     figure.suptitle(title, fontsize=11)
     return figure
-
-
-def _label_logarithms(axis, low, high):
-    """Plain numbers along a logarithmic axis: at all ticks within a decade, at 1, 2 and 5 of each over more."""
-    if high > 10 * low:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_minor_formatter(NullFormatter())
-    else:
-        axis.set_minor_formatter("{x:.3g}")
-    axis.set_major_formatter("{x:.3g}")
 
 
 def _share(count):

@@ -1,12 +1,12 @@
 """Studies that go on where they were broken off."""
 
-import json
-import shlex
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from kseg.training.record import RunFolder, check_output, environment
+from kseg.training.recorded import config_of, read_record, telling_how_to_go_on
+
+__all__ = ["begun", "folder_of", "opened", "telling_how_to_go_on"]
 
 
 def begun(config):
@@ -17,19 +17,12 @@ def begun(config):
     Raises:
         ValueError: the folder holds no study of this program, or one of other options than there are now.
     """
-    path, kind = config.resume, type(config)
+    path = config.resume
     if path is None:
         return config, None
-    record = _record(path, config.program)
-    options = {name: value for name, value in record["config"].items() if name not in ("resume", "output", "overwrite")}
-    try:
-        options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-        options |= {name: options[name] and tuple(map(Path, options[name])) for name in config.paths}
-        return replace(kind(**options), output=path), record
-    except (TypeError, KeyError, ValueError) as error:
-        raise ValueError(
-            f"--resume {path} was begun with options that do not fit ({error}). Expected a study of this version."
-        ) from None
+    record = read_record(path, config.program)
+    old = config_of(record, type(config), path, ("resume", "output", "overwrite"))
+    return replace(old, output=path), record
 
 
 def folder_of(config, record, data, kept):
@@ -63,25 +56,3 @@ def opened(config, check, kept):
     known = check(config, config.output or Path("runs"))
     known[0].verify()
     return config, known, folder_of(config, record, known[0], kept)
-
-
-@contextmanager
-def telling_how_to_go_on(folder, config, console):
-    """Print the command that goes on with a study if the block breaks off."""
-    try:
-        yield
-    except BaseException:
-        command = f"To go on: python scripts/{config.program}.py --resume {shlex.quote(str(folder.path))}"
-        console.print(command, highlight=False, soft_wrap=True)
-        raise
-
-
-def _record(path, program):
-    try:
-        record = json.loads((path / "record.json").read_text(encoding="utf-8"))
-        if record["program"] == program and isinstance(record["config"], dict):
-            return record
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    what = "holds no study to go on with" if path.exists() else "does not exist"
-    raise ValueError(f"--resume {path} {what}. Expected the run folder of {program}.py.")

@@ -1,23 +1,34 @@
-"""Keras callbacks: keep the best model and the state, stop on nan, show progress."""
+"""Keras callbacks: keep the history and the best model, stop on nan, show progress."""
 
 import csv
 import math
 
 import keras
 
-from kseg.files import atomic, write_csv, write_json
+from kseg.files import atomic, write_csv
 from kseg.models import with_probabilities
+from kseg.training.averages import averaged
+from kseg.training.state import row_of
 
 
 class KeepHistory(keras.callbacks.Callback):
-    """Write one row per epoch to a CSV file, whole after each; no file stays open when training breaks off."""
+    """Write one row per epoch to a CSV file, whole after each; no file stays open when training breaks off.
 
-    def __init__(self, path):
+    Args:
+        path: the CSV file.
+        progress: of `read_progress`, to go on from; the file then begins with its rows, whatever it held.
+    """
+
+    def __init__(self, path, progress=None):
         super().__init__()
-        self.path, self.rows = path, []
+        self.path, self.rows = path, list(progress.rows) if progress else []
+
+    def on_train_begin(self, logs=None):
+        if self.rows:
+            write_csv(self.path, self.rows)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.rows.append({"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}})
+        self.rows.append(row_of(epoch, logs))
         write_csv(self.path, self.rows)
 
 
@@ -34,24 +45,39 @@ def read_history(path):
 class KeepBest(keras.callbacks.Callback):
     """Save the model with its probabilities whenever a metric has not been better before.
 
+    An optimiser that keeps averages of the weights gives those to the saved model.
+
     Args:
         path: the `.keras` file; it loads without kseg.
         head: "sigmoid" or "softmax".
         monitor: the metric, larger is better; nan counts as worst. Without validation, that of the training.
+        progress: of `read_progress`, to go on from. If its last epoch is the best, the file is written again, for it
+            may not have come to that.
     """
 
-    def __init__(self, path, head, monitor="val_dice"):
+    def __init__(self, path, head, monitor="val_dice", progress=None):
         super().__init__()
         self.path, self.head, self.monitor = path, head, monitor
-        self.best = None
+        self.best, self._done = None, [self._value(row) for row in progress.rows] if progress else []
+
+    def _value(self, logs):
+        return float(logs.get(self.monitor, logs.get(self.monitor.removeprefix("val_"), math.nan)))
+
+    def on_train_begin(self, logs=None):
+        if self._done:
+            self.best = self._done[best_epoch(self._done)]
+            if best_epoch(self._done) == len(self._done) - 1:
+                self._write()
 
     def on_epoch_end(self, epoch, logs=None):
-        logs = logs or {}
-        value = float(logs.get(self.monitor, logs.get(self.monitor.removeprefix("val_"), math.nan)))
+        value = self._value(logs or {})
         if self.best is None or math.isnan(self.best) or value > self.best:
             self.best = value
-            with atomic(self.path) as part:
-                with_probabilities(self.model, self.head).save(part)
+            self._write()
+
+    def _write(self):
+        with averaged(self.model), atomic(self.path) as part:
+            with_probabilities(self.model, self.head).save(part)
 
 
 def best_epoch(values):
@@ -61,24 +87,6 @@ def best_epoch(values):
         if math.isnan(values[best]) or value > values[best]:
             best = epoch
     return best
-
-
-class KeepState(keras.callbacks.Callback):
-    """Save the compiled model with its optimiser after each epoch, to go on from there.
-
-    Args:
-        folder: gets `last.keras` (needs `import kseg.training` to load) and `progress.json`.
-    """
-
-    def __init__(self, folder):
-        super().__init__()
-        self.folder = folder
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.folder.mkdir(exist_ok=True)
-        with atomic(self.folder / "last.keras") as part:
-            self.model.save(part)
-        write_json(self.folder / "progress.json", {"epochs_done": epoch + 1})
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -126,7 +134,7 @@ class ShowProgress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.bar:
-            self.bar.update(self.task, epoch=f"{epoch + 1}/{self.epochs}")
+            self.bar.update(self.task, epoch=f"{epoch + 1}/{self.epochs}", completed=(self.steps or 0) * epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         values = "  ".join(f"{name.replace('_', ' ')} {float(value):.4f}" for name, value in (logs or {}).items())

@@ -1,15 +1,13 @@
 """Scores of a trained model per case, and pictures of it."""
 
-import numpy as np
 from rich.progress import track
 
 from kseg import inference, report
 from kseg.data import open_data
 from kseg.data.source import check_split
 from kseg.files import write_csv, write_json
+from kseg.training.pictures import Subject, draw_all, draw_examples
 from kseg.training.record import RunFolder, check_output, environment
-
-EXAMPLES = 4
 
 
 def evaluate(config, console):
@@ -21,19 +19,16 @@ def evaluate(config, console):
         data.verify()
     model = inference.load_model(config.model)
     inference.check_fit(model, data)
-    if config.threshold != 0.5 and model.output_shape[-1] > 1:
-        raise ValueError(
-            f"--threshold={config.threshold:g} does not fit a model of {model.output_shape[-1]} channels, where the "
-            "largest decides. Expected a model with one sigmoid channel; leave --threshold out."
-        )
+    inference.check_threshold(config.threshold, model)
     surfaces = inference.plan_surfaces(
         data.index(config.split), slice_spacing=config.slice_spacing, tolerance=config.tolerance
     )
     folder = RunFolder(config, data=identity(data), devices=environment())
     with folder.running():
         summary = evaluate_into(
-            folder.path, model, data, config.split, config.batch_size, console, config.threshold, surfaces
-        )
+            folder.path, model, data, config.split, config.batch_size, console, config.threshold, surfaces,
+            config.figures,
+        )  # fmt: skip
         folder.save(summary=summary)
     title = f"{config.split.capitalize()} split of {data.name}: mean over cases (95 % interval)"
     console.print(report.score_table(summary, title))
@@ -44,20 +39,26 @@ def evaluate(config, console):
         unit = surfaces.unit
         title = f"Surfaces in {surfaces.axes}-D, {unit}; surface Dice within {surfaces.tolerance:g} {unit}"
         console.print(report.score_table(summary, title, report.SURFACE))
+    more = f", figures in {folder / 'figures'}/" if config.figures else ""
     console.print(
-        f"Scores per case are in {folder / 'cases.csv'}, examples in {folder / 'examples.png'}", soft_wrap=True
+        f"Scores per case are in {folder / 'cases.csv'}, examples in {folder / 'examples.png'}{more}", soft_wrap=True
     )
     return summary
 
 
-def evaluate_into(folder, model, data, split, batch_size, console, threshold=0.5, surfaces=None):
-    """Score a model per case and write cases.csv, summary.json and examples.png into `folder`."""
+def evaluate_into(
+    folder, model, data, split, batch_size, console, threshold=0.5, surfaces=None, figures=False
+):  # fmt: skip
+    """Score a model per case and write cases.csv, summary.json and examples.png into `folder`.
 
-    def progress(blocks):
-        return track(blocks, "scoring", console=console, transient=True, disable=not console.is_terminal)
+    With `figures` also the pictures of all cases, into a folder of that name.
+    """
+
+    def progress(word):
+        return lambda blocks: track(blocks, word, console=console, transient=True, disable=not console.is_terminal)
 
     cases = inference.score_cases(
-        model, data, split, threshold=threshold, batch_size=batch_size, surfaces=surfaces, progress=progress
+        model, data, split, threshold=threshold, batch_size=batch_size, surfaces=surfaces, progress=progress("scoring")
     )
     summary = inference.summarise(cases, data.classes)
     write_csv(folder / "cases.csv", inference.case_rows(cases, data.classes))
@@ -65,25 +66,11 @@ def evaluate_into(folder, model, data, split, batch_size, console, threshold=0.5
     if surfaces is not None:
         facts["surfaces"] = {"axes": surfaces.axes, "unit": surfaces.unit, "tolerance": surfaces.tolerance}
     write_json(folder / "summary.json", facts)
-    report.save_figure(draw_examples(model, data, split, threshold), folder / "examples.png")
+    subject = Subject(model, data, split, threshold, cases)
+    report.save_figure(draw_examples(subject), folder / "examples.png")
+    if figures:
+        draw_all(subject, folder / "figures", batch_size, surfaces, progress("drawing"))
     return summary
-
-
-def draw_examples(model, data, split, threshold=0.5):
-    """Examples evenly spread over the cases of a split; of each case the slice with most foreground."""
-    index = data.index(split)
-    cases = list(inference.cases_of(index))
-    chosen = [cases[i] for i in sorted({round(i) for i in np.linspace(0, len(cases) - 1, EXAMPLES)})]
-    images, masks, names = [], [], []
-    for name, rows in chosen:
-        case_images, case_masks = data.read(split, rows.start, rows.stop)
-        largest = int((case_masks > 0).sum(axis=(1, 2)).argmax())
-        images.append(case_images[largest])
-        masks.append(case_masks[largest])
-        names.append(name if rows.stop - rows.start == 1 else f"{name}\nslice {index['slice'][rows][largest]}")
-    images, masks = np.stack(images), np.stack(masks)
-    predicted = inference.predict_masks(model, images, threshold=threshold)
-    return report.plot_examples(images, masks, predicted, data.classes, names)
 
 
 def identity(data):

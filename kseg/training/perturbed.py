@@ -167,9 +167,8 @@ class FreeModel(_Stepwise):
     """Free adversarial training: each batch is learned from several times, and each gradient serves twice.
 
     One backward pass gives the gradient of the weights and of the images; the weights descend, the change of the images
-    climbs by the whole budget along its sign, clipped to the ball. The change goes on from batch to batch (it is not
-    saved, and begins anew in a model that is loaded). Train for 1/`replays` of the epochs, and it costs what plain
-    training does.
+    climbs by the whole budget along its sign, clipped to the ball. The change goes on from batch to batch, and is saved
+    with the model. Train for 1/`replays` of the epochs, and it costs what plain training does.
 
     Args:
         model: a functional `keras.Model` that ends in logits, whose layers are shared.
@@ -203,6 +202,22 @@ class FreeModel(_Stepwise):
                 shape = [self._given()["batch_size"], *images.shape[1:]]
                 self._change = tf.Variable(tf.zeros(shape), trainable=False, name="change")
         return self._update((images, masks, weights))
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        if self._change is not None:
+            store["change"] = self._change.numpy()
+
+    def load_own_variables(self, store):
+        store = {name: store[name] for name in store.keys()}  # noqa: SIM118, Keras' stores cannot be gone through
+        change = store.pop("change", None)
+        super().load_own_variables(store)
+        if change is None:
+            return
+        shape = (self._given()["batch_size"], *self.input_shape[1:])
+        if len(change.shape) != len(shape) or any(b not in (None, a) for a, b in zip(change.shape, shape, strict=True)):
+            raise ValueError(f"the change of images has shape {change.shape}. Expected {shape}.")
+        self._change = tf.Variable(change, trainable=False, name="change")
 
     def _updated(self, data):
         images, masks, weights = data

@@ -1,21 +1,26 @@
 """The main job: data, model, fit, scores, figures, one folder."""
 
+import json
 import shlex
-from dataclasses import dataclass
-from importlib.util import find_spec
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from kseg import losses, models, report
-from kseg.data import cutout, load, open_data
-from kseg.data.source import check_split
+from kseg import report
 from kseg.training.callbacks import ShowProgress, best_epoch, read_history
-from kseg.training.evaluation import evaluate_into, identity
-from kseg.training.fit import compile_model, fit
-from kseg.training.perturbed import perturbed
-from kseg.training.record import RunFolder, check_output, environment, seed_everything
+from kseg.training.dry import dry_run
+from kseg.training.evaluation import evaluate_into
+from kseg.training.fit import fit
+from kseg.training.job import loss_of, prepare
+from kseg.training.record import RunFolder, check_output, environment
+from kseg.training.recorded import read_record, recorded, telling_how_to_go_on
+from kseg.training.state import read_progress
+
+__all__ = ["TrainResult", "loss_of", "train"]
+# Options that need not be those of the run that is gone on with, or done again.
+RESUMED = ("resume", "config", "output", "overwrite", "verify", "dry_run")
+REPLAYED = ("config", *(name for name in RESUMED if name != "config"))
 
 
 @dataclass(frozen=True)
@@ -36,112 +41,121 @@ def train(config, console, callbacks=()):
         callbacks: further Keras callbacks.
 
     Returns:
-        TrainResult.
+        TrainResult; None of a dry run.
 
     Raises:
         ValueError, FileNotFoundError, FileExistsError: bad input, one line.
         RunFailed: the run began and failed.
     """
-    check_output(config)
-    _check_tensorboard(config)
-    data = open_data(config.data)
-    for split in ("train", "validation", "test"):
-        check_split(data, split)
-    if config.cutout > min(data.shape[:2]):
-        raise ValueError(
-            f"--cutout={config.cutout} is larger than the images of {'x'.join(map(str, data.shape[:2]))}. Expected at "
-            f"most {min(data.shape[:2])}."
-        )
-    if config.verify:
-        data.verify()
-    wanted = losses.get(config.loss, from_logits=True).head
-    channels, head = models.head_for(wanted, len(data.classes), config.head)
-    loss = loss_of(config.loss, head)
-    seed_everything(config.seed, config.deterministic)
-    model = models.unet(
-        data.shape, channels, filters=config.filters, depth=config.depth, bn=config.bn,
-        decoder=config.decoder, dropout=config.dropout,
-    )  # fmt: skip
-    if config.perturb:
-        model = _perturbed(model, data, config, head)
-    compile_model(model, loss, optimizer=config.optimizer, learning_rate=config.learning_rate, jit=config.jit)
-    loss(np.zeros((1, *data.shape[:2]), np.uint8), np.zeros((1, *data.shape[:2], channels), np.float32))
+    config, record, former = _begun(config)
+    if record is not None and record.get("status") == "finished":
+        console.print(f"{config.output} is finished: nothing is left to do.", highlight=False, soft_wrap=True)
+        return _result(config.output)
+    if record is None:
+        check_output(config)
+    job = prepare(config, former)
+    if config.dry_run:
+        console.print(report.fields_table(_plan(job, "none: a dry run") | dry_run(job)))
+        return None
+    progress = read_progress(config.output) if record is not None else None
+    folder = RunFolder(config, **_facts(job)) if record is None else RunFolder.reopen(config.output, record)
+    console.print(report.fields_table(_plan(job, folder.path, progress)))
+    with telling_how_to_go_on(folder, config, console), folder.running():
+        summary = _train_into(folder, job, progress, console, callbacks)
+    _closing(console, folder.path, summary, config, job.data.name)
+    return TrainResult(folder.path, read_history(folder / "history.csv"), summary)
 
-    facts = {
-        "data": identity(data),
-        "model": {"parameters": model.count_params(), "channels": channels, "head": head},
+
+def _begun(config):
+    """(config, record of the run to go on with, record whose data are to be the same); records are None if not asked.
+
+    The folder of a run that is gone on with is its `output`.
+    """
+    if config.resume is not None:
+        record = read_record(config.resume, config.program, "--resume")
+        config = recorded(config, record, config.resume, RESUMED)
+        return replace(config, resume=None, output=Path(config.resume)), record, record
+    if config.config is not None:
+        record = read_record(config.config, config.program, "--config")
+        return replace(recorded(config, record, config.config, REPLAYED), config=None), None, record
+    return config, None, None
+
+
+def _train_into(folder, job, progress, console, callbacks):
+    """Fit, draw, score; the summary of the scores."""
+    config, shown = job.config, ShowProgress(console)
+    logs = [keras.callbacks.TensorBoard(folder / "logs")] if config.tensorboard else []
+    try:
+        fit(
+            job.model, job.batches(progress.epochs * job.steps if progress else 0), job.validation(),
+            epochs=config.epochs, steps=job.steps, folder=folder.path, head=job.head,
+            callbacks=[shown, *callbacks, *job.callbacks(), *logs], progress=progress,
+        )  # fmt: skip
+    finally:
+        shown.close()
+        history = read_history(folder / "history.csv")
+        if history["epoch"]:
+            figure = report.plot_history(history, f"{config.loss} on {job.data.name}")
+            report.save_figure(figure, folder / "curves.png")
+    best = keras.saving.load_model(folder / "model.keras", compile=False)
+    summary = evaluate_into(folder.path, best, job.data, "test", config.batch_size, console)
+    folder.save(best_epoch=1 + best_epoch(history["val_dice"]), test=summary)
+    return summary
+
+
+def _result(path):
+    summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+    return TrainResult(path, read_history(path / "history.csv"), summary["classes"])
+
+
+def _facts(job):
+    """What the record tells beside the config."""
+    preprocessing = getattr(job.data, "preprocessing", None)
+    return {
+        "data": job.identity,
+        # What prediction must do to images as preparation did to those of the data; None if unknown.
+        "preprocessing": None if preprocessing is None else preprocessing.to_json(),
+        "model": {"parameters": job.model.count_params(), "channels": job.channels, "head": job.head},
         "devices": environment(),
     }
-    folder = RunFolder(config, **facts)
-    console.print(report.fields_table(_plan(config, data, model, head, folder)))
-    progress = ShowProgress(console)
-    if config.schedule == "plateau":
-        callbacks = [*callbacks, keras.callbacks.ReduceLROnPlateau(monitor="val_loss", factor=0.5, patience=2)]
-    callbacks = [progress, *callbacks, *([keras.callbacks.TensorBoard(folder / "logs")] if config.tensorboard else [])]
-    with folder.running():
-        # A smaller last batch would be compiled for itself, with each of its parts and each attack on them.
-        even = bool(config.perturb) and config.jit and data.sizes["train"] >= config.batch_size
-        batches = load(data, "train", config.batch_size, seed=config.seed, drop_remainder=even)
-        if config.epoch_steps:
-            batches = batches.repeat()
-        if config.cutout:
-            batches = cutout(batches, config.cutout, seed=config.seed)
-        validation = load(data, "validation", config.batch_size)
-        try:
-            fit(
-                model, batches, validation, epochs=config.epochs, steps=config.epoch_steps, folder=folder.path,
-                head=head, callbacks=callbacks,
-            )  # fmt: skip
-        finally:
-            progress.close()
-            history = read_history(folder / "history.csv")
-            if history["epoch"]:
-                report.save_figure(report.plot_history(history, f"{config.loss} on {data.name}"), folder / "curves.png")
-        best = keras.saving.load_model(folder / "model.keras", compile=False)
-        summary = evaluate_into(folder.path, best, data, "test", config.batch_size, console)
-        folder.save(best_epoch=1 + best_epoch(history["val_dice"]), test=summary)
-    _closing(console, folder.path, summary, config, data.name)
-    return TrainResult(folder.path, history, summary)
 
 
-def loss_of(spec, head):
-    """The loss of this spelling for models that end in logits of this head, "sigmoid" or "softmax"."""
-    loss = losses.get(spec, from_logits=True)
-    return losses.get(spec, from_logits=True, head=head) if loss.head == "auto" else loss
-
-
-def _perturbed(model, data, config, head):
-    """The model that trains on images it changes itself; a ValueError names the option that does not fit."""
-    low, high = data.value_range
-    return perturbed(
-        model, config.perturb, budget=config.budget * (high - low), value_range=(low, high), seed=config.seed,
-        steps=config.attack_steps, replays=config.replays, batch_size=config.batch_size, head=head,
-    )  # fmt: skip
-
-
-def _check_tensorboard(config):
-    if config.tensorboard and find_spec("tensorboard") is None:
-        raise ValueError(
-            "--tensorboard needs a package that is missing. Expected tensorboard; pip install 'kseg[tensorboard]'."
-        )
-
-
-def _plan(config, data, model, head, folder):
+def _plan(job, folder, progress=None):
+    config, data = job.config, job.data
     sizes = ", ".join(f"{rows} {split}" for split, rows in data.sizes.items())
+    done = {"done": f"{progress.epochs} of {config.epochs} epochs"} if progress else {}
     return {
         "data": f"{config.data}: {sizes} images of {'x'.join(map(str, data.shape))}",
         "classes": ", ".join(data.classes),
-        "model": f"U-Net, {model.count_params():,} parameters, {head} head, "
+        "model": f"U-Net, {job.model.count_params():,} parameters, {job.head} head, "
         f"{'batch normalisation' if config.bn else 'no batch normalisation'}",
-        "training": f"{config.loss}, {config.optimizer} at {config.learning_rate:g}, "
-        f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
-        + (f" of {config.epoch_steps} steps" if config.epoch_steps else "")
-        + f", batches of {config.batch_size}, seed {config.seed}"
-        + (f", a hidden square of {config.cutout}" if config.cutout else "")
-        + (f", perturbed by {', '.join(config.perturb)}, budget {100 * config.budget:g} %" if config.perturb else "")
-        + (", learning rate by plateau" if config.schedule == "plateau" else ""),
-        "folder": folder.path,
+        "training": _training(config),
+        **done,
+        "folder": folder,
     }
+
+
+def _training(config):
+    """How a config trains, in one line."""
+    rate = f"{config.optimizer} at {config.learning_rate:g}"
+    rate += {"plateau": " by plateau", "cosine": " by cosine"}.get(config.schedule, "")
+    further = {
+        f" after {config.warmup} of warmup": config.warmup,
+        f", gradients of norm {config.clip_norm or 0:g} at most": config.clip_norm,
+        f", averages of momentum {config.ema or 0:g}": config.ema,
+    }
+    rate += "".join(words for words, asked in further.items() if asked)
+    epochs = f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
+    epochs += f" of {config.epoch_steps} steps" if config.epoch_steps else ""
+    epochs += f" or {config.early_stopping} without a better Dice" if config.early_stopping else ""
+    changes = [f"batches of {config.batch_size}, seed {config.seed}"]
+    changes += [f"augmented by {', '.join(config.augment)}"] if config.augment else []
+    changes += [f"a hidden square of {config.cutout}"] if config.cutout else []
+    if config.perturb:
+        changes += [f"perturbed by {', '.join(config.perturb)}, budget {100 * config.budget:g} %"]
+    changes += [f"{config.mixed_precision}"] if config.mixed_precision else []
+    changes += [f"{config.devices} devices"] if config.devices != 1 else []
+    return f"{config.loss}, {rate}, {epochs}, {', '.join(changes)}"
 
 
 def _closing(console, folder, summary, config, name):

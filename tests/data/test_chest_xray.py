@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import ndimage
 
 from kseg.cli import main
-from kseg.data import DataFile, card, images, recipe
+from kseg.data import DataFile, card, geometry, splits
 from kseg.data.chest_xray import groups
 from kseg.data.hdf5 import SPLITS
 
@@ -96,7 +96,7 @@ def nearest(mask, size):
 @pytest.mark.parametrize("size", [(16, 16), (7, 11), (32, 48), (1, 1), (20, 16)])
 def test_smaller_images_are_means_of_areas(size):
     image = made(0)[0]
-    np.testing.assert_allclose(images.resize(image, size), area_mean(image, size), atol=1e-9)
+    np.testing.assert_allclose(geometry.resize(image, size), area_mean(image, size), atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (33, 100), (50, 50)])
@@ -104,7 +104,7 @@ def test_larger_images_are_interpolated(size):
     image = made(0)[0].astype(np.float64)
     y, x = (((np.arange(new) + 0.5) * old / new - 0.5) for new, old in zip(size, SHAPE, strict=True))
     expected = ndimage.map_coordinates(image, np.meshgrid(y, x, indexing="ij"), order=1, mode="nearest")
-    np.testing.assert_allclose(images.resize(image, size), expected, atol=1e-9)
+    np.testing.assert_allclose(geometry.resize(image, size), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (7, 11), (32, 48), (64, 96), (33, 100)])
@@ -112,8 +112,8 @@ def test_labels_are_those_of_the_nearest_pixel(size):
     labels = made(0)[0]
     if size in ((16, 16), (64, 96)):  # elsewhere Pillow's rounding decides between equals
         pillow = Image.fromarray(labels).resize(size[::-1], Image.Resampling.NEAREST)
-        np.testing.assert_array_equal(images.resize_labels(labels, size), pillow)
-    np.testing.assert_array_equal(images.resize_labels(labels, size), nearest(labels, size))
+        np.testing.assert_array_equal(geometry.resize_labels(labels, size), pillow)
+    np.testing.assert_array_equal(geometry.resize_labels(labels, size), nearest(labels, size))
 
 
 def test_images_and_masks_are_paired_and_resized(sets, tmp_path, capfd):
@@ -195,20 +195,6 @@ def test_other_kinds_of_images_give_the_same_gray(sets, changed, tmp_path, conve
     np.testing.assert_array_equal(found[8:40], made(3)[0])
 
 
-def test_sixteen_bits_and_colours(tmp_path):
-    rng = np.random.default_rng(0)
-    deep, colours = rng.integers(0, 2**16, SHAPE).astype(np.uint16), rng.integers(0, 256, (*SHAPE, 3)).astype(np.uint8)
-    save(tmp_path / "deep.png", deep)
-    save(tmp_path / "colours.png", colours)
-    found = images.read_gray(tmp_path / "deep.png")
-    assert found.dtype == np.uint16
-    np.testing.assert_array_equal(found, deep)
-    found = images.read_gray(tmp_path / "colours.png")
-    np.testing.assert_allclose(found, colours @ [0.299, 0.587, 0.114], atol=0.51)
-    Image.fromarray(colours[..., 0]).convert("1").save(tmp_path / "bits.png")
-    assert set(np.unique(images.read_gray(tmp_path / "bits.png"))) == {0, 255}
-
-
 def test_masks_of_one_bit_or_other_maximum_are_the_same(sets, changed, tmp_path):
     image, left, right = made(3)
     Image.fromarray(left | right).save(changed / "ShenzhenSet/mask/CHNCXR_0003_0_mask.png")
@@ -268,7 +254,7 @@ def test_dim_images_and_empty_masks_are_told(changed, tmp_path, capfd):
 @pytest.mark.parametrize("ratios", [(0.8, 0.1, 0.1), (0.6, 0.4, 0), (0.5, 0.25, 0.25), (1, 0, 0), (0.7, 0.1, 0.2)])
 def test_strata_hold_their_shares_to_within_one_case(counts, ratios):
     strata = {f"{stratum}-{i}": stratum for stratum, count in enumerate(counts) for i in range(count)}
-    dealt = recipe.split_strata(strata, ratios, seed=1)
+    dealt = splits.split_strata(strata, ratios, seed=1)
     assert dealt.keys() == strata.keys()
     found = Counter((strata[case], split) for case, split in dealt.items())
     for split, ratio in zip(SPLITS, ratios, strict=True):
@@ -281,15 +267,15 @@ def test_strata_hold_their_shares_to_within_one_case(counts, ratios):
 
 def test_704_images_are_split_as_in_the_document():
     strata = {f"{s}-{i}": s for s, count in enumerate((80, 58, 279, 287)) for i in range(count)}
-    sizes = Counter(recipe.split_strata(strata, (0.8, 0.1, 0.1), seed=0).values())
+    sizes = Counter(splits.split_strata(strata, (0.8, 0.1, 0.1), seed=0).values())
     assert [sizes[split] for split in SPLITS] in ([563, 70, 71], [563, 71, 70], [564, 70, 70])
 
 
 def test_seeds_deal_anew_and_one_seed_deals_the_same():
     strata = {f"{i:03d}": i % 2 for i in range(60)}
-    deals = [recipe.split_strata(strata, (0.8, 0.1, 0.1), seed) for seed in (0, 0, 1)]
+    deals = [splits.split_strata(strata, (0.8, 0.1, 0.1), seed) for seed in (0, 0, 1)]
     assert deals[0] == deals[1] != deals[2]
-    assert recipe.split_strata(dict(reversed(strata.items())), (0.8, 0.1, 0.1), 0) == deals[0]
+    assert splits.split_strata(dict(reversed(strata.items())), (0.8, 0.1, 0.1), 0) == deals[0]
     assert [case for case, split in deals[0].items() if split == "train"] != sorted(strata)[:48]
 
 
@@ -393,13 +379,6 @@ def test_bad_input_is_told_in_one_line(refused, changed, tmp_path, damage, words
 def test_bad_options_are_told_in_one_line(refused, sets, tmp_path, options, words):
     error = refused("prepare_chest_xray", sets, tmp_path / "out.h5", *options)
     assert all(word in error for word in words), error
-
-
-def test_huge_images_are_refused_before_they_are_decoded(monkeypatch, tmp_path):
-    save(tmp_path / "x.png", made(0)[0])
-    monkeypatch.setattr(images, "LARGEST", 1535)
-    with pytest.raises(ValueError, match=r"32 x 48 pixels. Expected at most 1535"):
-        images.read_gray(tmp_path / "x.png")
 
 
 def test_files_and_folders_are_looked_at_first(refused, sets, tmp_path, monkeypatch):

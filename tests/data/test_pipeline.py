@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
-from kseg.data import DataFile, load, open_data, pipeline
+from kseg.data import DataFile, load, open_data, pipeline, stream
 
 STREAMED = pytest.mark.parametrize("in_memory", [True, False], ids=["in memory", "streamed"])
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    """Blocks of 4 rows, so that the tiny set is streamed in several."""
+    """Blocks of 4 rows, two at a time, so that the tiny set is streamed in several."""
     monkeypatch.setattr(pipeline, "BLOCK", 4)
+    monkeypatch.setattr(pipeline, "GROUP", 2)
 
 
 def batches(dataset):
@@ -76,6 +77,53 @@ def test_a_seed_gives_the_same_orders_and_each_epoch_its_own(prepared, in_memory
     assert first == epochs(1)
     assert len({tuple(order) for order in first}) == 3
     assert first != epochs(2)
+
+
+@STREAMED
+@pytest.mark.parametrize("drop", [False, True])
+def test_a_stream_is_one_pass_after_the_other(prepared, in_memory, drop):
+    options = {"seed": 3, "in_memory": in_memory, "drop_remainder": drop}
+    passes = load(prepared, "train", 5, **options)
+    expected = [images.tobytes() for _ in range(3) for images, _ in batches(passes)]
+    dataset = stream(prepared, "train", 5, **options)
+    for _ in range(2):  # begun anew, it is the same; Keras looks at a first batch before it trains
+        assert [images.tobytes() for images, _ in batches(dataset.take(len(expected)))] == expected
+    assert expected[: len(passes)] != expected[len(passes) : 2 * len(passes)]
+
+
+@STREAMED
+def test_a_stream_begins_at_any_batch(prepared, in_memory):
+    """Within a pass, at its smaller last batch, between two passes, and in a later one."""
+    options = {"seed": 3, "in_memory": in_memory}
+    length = len(load(prepared, "train", 3))
+    whole = batches(stream(prepared, "train", 3, **options).take(3 * length))
+    for start in (1, length - 1, length, 2 * length + length // 2):
+        found = batches(stream(prepared, "train", 3, start=start, **options).take(3 * length - start))
+        for (images, masks), (expected, truth) in zip(found, whole[start:], strict=True):
+            np.testing.assert_array_equal(images, expected)
+            np.testing.assert_array_equal(masks, truth)
+
+
+@STREAMED
+def test_the_order_follows_from_seed_and_pass_alone(prepared, in_memory):
+    """Not from how many passes were gone through, nor from any other seed."""
+    first = load(prepared, "train", 5, seed=3, in_memory=in_memory)
+    for _ in range(2):
+        keys = row_keys(first)
+    length = len(first)
+    late = stream(prepared, "train", 5, seed=3, start=length, in_memory=in_memory)
+    assert row_keys(late.take(length)) == keys
+
+
+@pytest.mark.parametrize("start", [-1, 0.5, True])
+def test_a_stream_cannot_begin_before_its_first_batch(prepared, start):
+    with pytest.raises(ValueError, match=f"start={start}.*Expected the number of a batch"):
+        stream(prepared, start=start)
+
+
+def test_a_stream_without_a_batch_is_refused(prepared):
+    with pytest.raises(ValueError, match="batch_size=999 is more than split 'train' has rows"):
+        stream(prepared, "train", 999, drop_remainder=True)
 
 
 @STREAMED

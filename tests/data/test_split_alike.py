@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from kseg.data.recipe import split_alike, split_groups
+from kseg.data.splits import split_alike, split_groups
 
 RATIOS = (0.6, 0.2, 0.2)
 

@@ -10,6 +10,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from kseg.data.hdf5 import SPLITS
+from kseg.data.preprocess import Preprocessing
 from kseg.registry import unknown
 
 KEEP = 512 * 1024**2
@@ -133,6 +134,11 @@ class Synthetic:
             "name": self.name, "classes": list(self.classes), "value_range": self.value_range,
             "command": self._command, "sources": [], "split_rule": "independent draws", "seed": self.seed,
         }  # fmt: skip
+
+    @property
+    def preprocessing(self):
+        """What makes files of 8 bits a pixel like these images."""
+        return Preprocessing(self.shape[2], self.value_range, window=self.shape[:2])
 
     def fingerprint(self):
         """SHA-256 of what makes the set: its name, options and seed."""

@@ -4,6 +4,8 @@ import hashlib
 
 import numpy as np
 
+from kseg.data.preprocess import Preprocessing
+
 SIZES = {"train": 1000, "validation": 100, "test": 100}
 
 
@@ -23,6 +25,7 @@ class Toy:
     value_range = (0.0, 1.0)
     shape = (32, 32, 1)
     sizes = SIZES
+    preprocessing = Preprocessing(1, window=(32, 32))
 
     def __init__(self, threshold=0.95, seed=0):
         if not 0 < threshold < 1:
@@ -70,3 +73,9 @@ class Toy:
     def close(self):
         """Forget what was drawn."""
         self._drawn = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kseg import inference, models
 from kseg.data import DataFile, Writer, open_data
+from kseg.inference import scores
 
 
 def perfect(threshold=0.95):
@@ -72,7 +73,7 @@ def test_the_threshold_decides(two_cases):
 @pytest.mark.parametrize("batch_size", [1, 2, 7])
 def test_blocks_and_batches_do_not_matter(two_cases, batch_size, monkeypatch):
     whole = inference.score_cases(copying(), two_cases)
-    monkeypatch.setattr(inference, "BLOCK", 1)
+    monkeypatch.setattr(scores, "BLOCK", 1)
     parts = inference.score_cases(copying(), two_cases, batch_size=batch_size)
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(np.array(one.counts), np.array(other.counts))

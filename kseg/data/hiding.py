@@ -1,9 +1,13 @@
-"""Changes to training batches."""
+"""Hidden squares of training images."""
 
 import tensorflow as tf
 
+from kseg.data.numbered import draws, numbered
 
-def cutout(dataset, size, *, value=0.0, seed=0):
+PURPOSE = 0x637574
+
+
+def cutout(dataset, size, *, value=0.0, seed=0, start=0):
     """Hide a square of each image, so that a model learns to do without any one part.
 
     Args:
@@ -12,12 +16,13 @@ def cutout(dataset, size, *, value=0.0, seed=0):
             that it may reach over the border, and all channels of it are hidden.
         value: what stands there.
         seed: of the places; they follow from it, the number of the batch and the place in the batch.
+        start: number of the first batch; see `kseg.data.augment`.
 
     Returns:
         `tf.data.Dataset` of the same parts; all but the images as they were.
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: a size below 1, a start below 0, or a seed outside [0, 2^32).
 
     Source: DeVries and Taylor 2017 (arXiv:1708.04552); S0.21, training with hidden parts of the input.
     """
@@ -27,14 +32,14 @@ def cutout(dataset, size, *, value=0.0, seed=0):
     def hide(number, batch):
         images, *rest = batch
         shape = tf.shape(images)
-        places = tf.random.stateless_uniform([shape[0], 2], tf.stack([tf.cast(seed, tf.int64), number]))
+        places = draws(images, number, 2, seed, PURPOSE)
         # The product rounds up to the whole size at times, which would be a pixel outside.
         centres = tf.minimum(tf.cast(places * tf.cast(shape[1:3], tf.float32), tf.int32), shape[1:3] - 1)
         first = centres - size // 2
         hidden = _between(first[:, 0], size, shape[1])[:, :, None] & _between(first[:, 1], size, shape[2])[:, None]
         return tf.where(hidden[..., None], tf.cast(value, images.dtype), images), *rest
 
-    return tf.data.Dataset.zip(tf.data.Dataset.counter(), dataset).map(hide)
+    return numbered(dataset, start).map(hide)
 
 
 def _between(first, size, length):

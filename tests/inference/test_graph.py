@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kseg import inference, models
+from kseg.inference import graph
 
 
 def model_of(size, channels=1):
@@ -42,7 +43,7 @@ def test_a_model_that_is_not_needed_is_not_kept():
     model = model_of((8, 8))
     known = weakref.ref(model)
     inference.predict_masks(model, np.zeros((1, 8, 8, 1), np.float32))
-    assert model in inference._COMPILED
+    assert model in graph._COMPILED
     del model
     gc.collect()
     assert known() is None
