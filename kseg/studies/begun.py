@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from kseg.training.record import RunFolder, check_output, environment
+from kseg.training.record import RunFolder, check_output, environment, is_finished
 
 
 def begun(config):
@@ -63,6 +63,18 @@ def opened(config, check, kept):
     known = check(config, config.output or Path("runs"))
     known[0].verify()
     return config, known, folder_of(config, record, known[0], kept)
+
+
+def models_so_far(folder):
+    """{"trained": how many models there are} of a study that goes on, {} of a new one.
+
+    Args:
+        folder: `RunFolder` of a study whose models lie in `models/`.
+    """
+    if not folder.record.get("resumed"):
+        return {}
+    count = sum(map(is_finished, (folder / "models").glob("*")))
+    return {"trained": f"{count} model{'s' * (count != 1)} so far, not trained again"}
 
 
 @contextmanager
