@@ -26,7 +26,7 @@ class CompareLosses(Study):
     seeds: int | None = None
     """models of each loss and rate, seeds 0, 1, ..; 3 if not given (quick: 1)"""
     budget: float | None = None
-    """minutes of looking for learning rates, 0 for none (quick 0.5, laptop 12, document 180)"""
+    """minutes of looking for learning rates, 0 for none (quick 0.5, laptop 10, document 180)"""
     finalists: int | None = None
     """losses that are left to be compared after that; 6 if not given, all with --budget 0"""
     rates: tuple[float, ...] | None = None
@@ -34,7 +34,7 @@ class CompareLosses(Study):
     learning_rate: float | None = None
     """of Adam, the rate that is given to every loss (quick and laptop 1e-3, document 2e-4)"""
     epochs: int | None = None
-    """passes over the training split (quick 3, laptop 20, document 50)"""
+    """passes over the training split (quick 3, laptop 15, document 50)"""
     filters: int | None = None
     """channels of the first level of the U-Net (quick 4, laptop 8, document 32)"""
     depth: int | None = None
@@ -58,7 +58,7 @@ class CompareLosses(Study):
 
     program = "compare_losses"
     COMMON = {
-        "seeds": 3, "budget": 12.0, "finalists": 6, "learning_rate": 1e-3, "epochs": 20, "filters": 8, "depth": 4,
+        "seeds": 3, "budget": 10.0, "finalists": 6, "learning_rate": 1e-3, "epochs": 15, "filters": 8, "depth": 4,
         "batch_size": 8,
     }  # fmt: skip
     PRESETS = {

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from kseg.training.record import RunFolder, check_output, environment
+from kseg.training.record import RunFolder, check_output, environment, is_finished
 from kseg.training.recorded import config_of, read_record, telling_how_to_go_on
 
-__all__ = ["begun", "folder_of", "opened", "telling_how_to_go_on"]
+__all__ = ["begun", "folder_of", "models_so_far", "opened", "telling_how_to_go_on"]
 
 
 def begun(config):
@@ -56,3 +56,15 @@ def opened(config, check, kept):
     known = check(config, config.output or Path("runs"))
     known[0].verify()
     return config, known, folder_of(config, record, known[0], kept)
+
+
+def models_so_far(folder):
+    """{"trained": how many models there are} of a study that goes on, {} of a new one.
+
+    Args:
+        folder: `RunFolder` of a study whose models lie in `models/`.
+    """
+    if not folder.record.get("resumed"):
+        return {}
+    count = sum(map(is_finished, (folder / "models").glob("*")))
+    return {"trained": f"{count} model{'s' * (count != 1)} so far, not trained again"}

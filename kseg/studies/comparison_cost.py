@@ -20,27 +20,6 @@ ENVIRONMENT = {
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def minutes(config, images, steps, models):
-    """How long the trainings of a study take at least: for the choice of its size, from a few steps of each loss.
-
-    Args:
-        config: `kseg.configs.CompareLosses`.
-        images: of the training split.
-        steps: {loss: seconds a step}, as `cost` measures them.
-        models: of each loss: seeds, times 2 where its tuned rate is not the given one.
-
-    Returns:
-        Minutes of all training steps and of the search; compiling, validation and measuring come on top.
-
-    Example:
-        >>> from kseg.configs import CompareLosses
-        >>> minutes(CompareLosses(), images=270, steps={"dice_bce": 0.1, "focal": 0.1}, models=6)
-        25.6
-    """
-    batches = -(-images // config.batch_size)
-    return round(config.budget + config.epochs * batches * models * sum(steps.values()) / 60, 1)
-
-
 def cost(config, loss, head, channels, shape):
     """What training with a loss costs.
 

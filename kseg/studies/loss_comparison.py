@@ -26,7 +26,7 @@ from kseg.studies import (
     measures_file,
 )
 from kseg.studies.bar import Bar
-from kseg.studies.begun import opened, telling_how_to_go_on
+from kseg.studies.begun import models_so_far, opened, telling_how_to_go_on
 from kseg.studies.comparison_progress import EpochTimes, Steps
 from kseg.studies.comparison_table import MAIN, Result
 from kseg.studies.room import check_room
@@ -167,7 +167,7 @@ def execute(config, console):
     """Run the study and keep it in a run folder; returns the Result."""
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leaves memory for the process that measures costs
     config, known, folder = opened(config, checked, KEPT)
-    console.print(report.fields_table(_plan(config, folder, known)))
+    console.print(report.fields_table(_plan(config, folder, known) | models_so_far(folder)))
     with folder.running():
         folder.save(same=known.chosen.same, unfit=known.chosen.unfit)
         with telling_how_to_go_on(folder, config, console), Bar(console) as bar:

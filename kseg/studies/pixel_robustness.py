@@ -12,7 +12,7 @@ from kseg.inference import check_fit, load_model
 from kseg.models import unet
 from kseg.studies import measures_file, pixel_measures, pixel_models, pixel_page, pixel_text
 from kseg.studies.bar import Bar
-from kseg.studies.begun import opened, telling_how_to_go_on
+from kseg.studies.begun import models_so_far, opened, telling_how_to_go_on
 from kseg.studies.pixel_claims import claims
 from kseg.studies.pixel_table import Result
 from kseg.studies.rows import choose_rows
@@ -108,7 +108,7 @@ class _Steps:
 def execute(config, console):
     """Run the study and keep it in a run folder; returns the Result."""
     config, known, folder = opened(config, checked, KEPT)
-    console.print(report.fields_table(_plan(config, folder, *known)))
+    console.print(report.fields_table(_plan(config, folder, *known) | models_so_far(folder)))
     with folder.running():
         with telling_how_to_go_on(folder, config, console), Bar(console) as bar:
             result = run(config, folder.path, bar.tell)

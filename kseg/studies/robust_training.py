@@ -9,7 +9,7 @@ from kseg.data.source import check_split
 from kseg.models import head_for, unet
 from kseg.studies import closing, measures_file, robust_data, robust_measures, robust_models, robust_page, robust_text
 from kseg.studies.bar import Bar
-from kseg.studies.begun import opened, telling_how_to_go_on
+from kseg.studies.begun import models_so_far, opened, telling_how_to_go_on
 from kseg.studies.robust_claims import claims
 from kseg.studies.robust_progress import Progress
 from kseg.studies.robust_table import Result
@@ -149,7 +149,7 @@ def checked(config, folder):
 def execute(config, console):
     """Run the study and keep it in a run folder; returns the Result."""
     config, known, folder = opened(config, checked, KEPT)
-    console.print(report.fields_table(_plan(config, folder, *known)))
+    console.print(report.fields_table(_plan(config, folder, *known) | models_so_far(folder)))
     with folder.running():
         with telling_how_to_go_on(folder, config, console), Bar(console) as bar:
             result = run(config, folder.path, bar.tell, known)

@@ -153,7 +153,7 @@ def test_the_page_tells_parameters_scores_and_rules():
 def test_what_differs_from_the_document_is_told_of_the_configuration():
     first, second = made_up(), made_up(seeds=1, cases=64)
     _, table = rows_of(page_of(first, depth=3), "Table 2")
-    assert table["channels of the U-Net"] == ["32 to 512", "8 to 64"] and table["epochs"] == ["50", "20"]
+    assert table["channels of the U-Net"] == ["32 to 512", "8 to 64"] and table["epochs"] == ["50", "15"]
     assert table["images"] == ["256 x 256", "8 x 8"] and table["test images"] == ["64", "11"]
     assert table["rate of Adam"] == ["0.0002", "0.001"] and "decoder" not in table
     page = page_of(second, preset="document", seeds=1, decoder="conv")

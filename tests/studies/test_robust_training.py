@@ -305,7 +305,7 @@ def test_a_study_goes_on_where_it_was_broken_off(broken, monkeypatch, capsys):
     assert (broken / "scores.csv").read_bytes() == before
     after = json.loads((broken / "record.json").read_text())
     assert after["resumed"] == 1 and after["config"] == record["config"]
-    capsys.readouterr()
+    assert f"{len(list((broken / 'models').iterdir()))} models so far, not trained again" in capsys.readouterr().out
     assert main("robust_training", ["--resume", str(broken), "--seeds", "2"]) == 2
     assert "--seeds=2 does not fit. Expected no other option beside --resume" in capsys.readouterr().err
 
