@@ -11,6 +11,13 @@ from kseg.training.averages import averaged
 from kseg.training.state import row_of
 
 
+class TellRate(keras.callbacks.Callback):
+    """Add the learning rate to what is told of an epoch, as Keras does where a callback sets it, for schedules."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
 class KeepHistory(keras.callbacks.Callback):
     """Write one row per epoch to a CSV file, whole after each; no file stays open when training breaks off.
 
@@ -137,7 +144,10 @@ class ShowProgress(keras.callbacks.Callback):
             self.bar.update(self.task, epoch=f"{epoch + 1}/{self.epochs}", completed=(self.steps or 0) * epoch)
 
     def on_epoch_end(self, epoch, logs=None):
-        values = "  ".join(f"{name.replace('_', ' ')} {float(value):.4f}" for name, value in (logs or {}).items())
+        values = "  ".join(
+            f"{name.replace('_', ' ')} {float(value):{'.3g' if name == 'learning_rate' else '.4f'}}"
+            for name, value in (logs or {}).items()
+        )
         self.console.print(f"epoch {epoch + 1:>3}/{self.epochs}  {values}", highlight=False)
 
     def on_train_end(self, logs=None):

@@ -10,7 +10,7 @@ from kseg.metrics import ConfusionMetric, DiceScore
 from kseg.models import with_probabilities
 from kseg.ops import replica_count, replica_sum
 from kseg.training.averages import SwapAverages, has_averages
-from kseg.training.callbacks import KeepBest, KeepHistory, StopOnNaN
+from kseg.training.callbacks import KeepBest, KeepHistory, StopOnNaN, TellRate
 from kseg.training.state import COUNTED, KeepState
 
 OPTIMIZERS = {
@@ -72,8 +72,8 @@ def fit(model, train, validation, *, epochs, steps=None, folder=None, head="auto
     """
     _check_last_activation(model)
     log, keep = [], []
-    # What sets the learning rate or ends the training comes before what is written of an epoch.
-    counting = (*COUNTED, keras.callbacks.LearningRateScheduler)
+    # What sets or tells the learning rate or ends the training comes before what is written of an epoch.
+    counting = (*COUNTED, keras.callbacks.LearningRateScheduler, TellRate)
     first = [each for each in callbacks if isinstance(each, counting)]
     if folder is not None:
         if head == "auto":

@@ -10,6 +10,7 @@ from kseg import losses, models
 from kseg.data import augment, cutout, load, open_data, stream
 from kseg.data.pipeline import batches_of
 from kseg.data.source import check_split
+from kseg.training.callbacks import TellRate
 from kseg.training.devices import check_devices, precision, scope_of, strategy_of, synchronise
 from kseg.training.evaluation import identity
 from kseg.training.fit import compile_model
@@ -62,6 +63,8 @@ class Job:
         config, found = self.config, []
         if config.schedule == "plateau":
             found.append(keras.callbacks.ReduceLROnPlateau(monitor="val_loss", factor=0.5, patience=2))
+        if config.schedule == "cosine":
+            found.append(TellRate())
         if config.early_stopping:
             found.append(keras.callbacks.EarlyStopping("val_dice", mode="max", patience=config.early_stopping))
         return found

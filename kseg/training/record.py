@@ -19,7 +19,7 @@ PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "scipy", "matplotlib", "niba
 # What runs write; with the files that a record lists, all that overwriting may remove. The rest is the user's.
 WRITTEN = {
     "record.json", "error.txt", "history.csv", "model.keras", "state", "logs", "curves.png", "examples.png",
-    "cases.csv", "summary.json",
+    "cases.csv", "summary.json", "figures",
 }  # fmt: skip
 
 

@@ -50,7 +50,8 @@ def test_steps_follow_the_cosine_and_are_clipped():
     """Plain SGD goes rate x norm far; gradients here are longer than the bound, so that each has its very norm."""
     job = job_of(schedule="cosine", warmup=1, clip_norm=1e-3, optimizer="sgd", learning_rate=2.0, epochs=3)
     seen = Steps(job.model)
-    fitted(job, callbacks=[seen])
+    history = fitted(job, callbacks=[seen])
+    assert history["learning_rate"] == pytest.approx([cosine(step, 2.0, 3, 9) for step in (3, 6, 9)], abs=1e-6)
     expected = [1e-3 * cosine(step, 2.0, 3, 9) for step in range(9)]
     assert expected[0] == 0 and max(expected) == 2e-3
     assert seen.lengths == pytest.approx(expected, rel=1e-3, abs=1e-8)
