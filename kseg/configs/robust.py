@@ -48,7 +48,7 @@ class RobustTraining(Study):
     """of method one for each class (quick 3, laptop 8, document 100), each of 2.5 budgets divided by them, but a tenth
     of the budget at least and all of it at most"""
     search: Literal["exact", "beam"] | None = None
-    """method two: look at all 3^K choices of K classes, or at some (quick beam, else exact)"""
+    """method two: look at all 3^K choices of K classes, 7 at most, or at some of them (quick beam, else exact)"""
     fly_steps: int | None = None
     """of method one within a step of training, model 5 (quick 1, laptop 1, document 10)"""
     replays: int = 4

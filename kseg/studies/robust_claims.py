@@ -5,17 +5,13 @@ from itertools import combinations
 import numpy as np
 
 from kseg.stats import compare
-from kseg.studies import robust_told
-from kseg.studies.robust_measures import CLEAN, PGD, SAID, TEST, TRANSFERRED, UNTARGETED
+from kseg.studies import robust_gates, robust_told
+from kseg.studies.robust_gates import ATTACKED, GATED, WORDS, first, gate, is_open
+from kseg.studies.robust_measures import CLEAN, PGD, SAID, TEST, TRANSFERRED
 from kseg.studies.robust_models import FOUR, ONE, ORIGINAL, OTHERS, TWO, UNION
 from kseg.studies.verdicts import NEARLY, alike, missing, ordered, said
 
 FULL = 0.95  # of the pixels of a full-area prediction
-ATTACKED = (*TRANSFERRED, "white/ball", "white/steps", UNTARGETED)
-WORDS = {
-    "transfer/ball": "transferred, budget", "transfer/steps": "transferred, free steps",
-    "white/ball": "white box, budget", "white/steps": "white box, free steps", UNTARGETED: "white box, untargeted",
-}  # fmt: skip
 SCORED = {
     "accuracy": "accuracy",
     "foreground_dice": "foreground Dice",
@@ -35,32 +31,33 @@ TEXTS = {
 }
 OURS = ("10", "11")  # of which the document does not speak
 INTERVALS = ("2", "3", "4", "fall")  # that things are alike, or are not: by intervals, which take part in no correction
-GATES = (*TRANSFERRED, UNTARGETED)  # white-box images of model 1 are those that are transferred
 
 
 def claims(result):
-    """The verdicts: a list of dicts `claim`, `text`, `verdict`, `why`, `readings`, `dice` and `comparisons`.
+    """The verdicts: dicts `claim`, `text`, `ours`, `verdict`, `why`, `readings`, `dice`, `gates` and `comparisons`.
 
     The verdict of a claim about attacks is that of accuracy and of images made on model 1 within the budget, or by free
     steps if those take nothing from model 1; `readings` {condition: verdict} are those of all ways to attack, `dice`
-    the same by the Dice of the foreground.
+    the same by the Dice of the foreground; `gates` tell which attacks decide. `ours` are claims that the document does
+    not make.
     """
-    gates = _gates(result)
+    gates = robust_gates.gates_of(result)
     found = {score: _compared(_pairs(result, score, gates), gates) for score in SCORED}
     under = {score: _attacked(result, score, found[score], gates) for score in SCORED}
-    first = found["accuracy"]
+    main = found["accuracy"]
     decided = {
-        "1": robust_told.visible(result), "2": alike(_of(first, "2")), "7": ordered(_of(first, "7")),
-        "8": _fragments(result, first), "9": robust_told.calm(result),
+        "1": robust_told.visible(result), "2": alike(_of(main, "2")), "7": ordered(_of(main, "7")),
+        "8": _fragments(result, main), "9": robust_told.calm(result),
     }  # fmt: skip
     told = []
     for claim, text in TEXTS.items():
         readings, dice = (under[score].get(claim, {}) for score in SCORED)
         verdict, why = decided[claim] if claim in decided else _chosen(claim, readings, gates)
         told.append({
-            "claim": claim, "text": text, "verdict": verdict, "why": why,
+            "claim": claim, "text": text, "ours": claim in OURS, "verdict": verdict, "why": why,
             "readings": {condition: each[0] for condition, each in readings.items()},
             "dice": {condition: each[0] for condition, each in dice.items()},
+            "gates": robust_gates.told(gates, claim),
             "comparisons": [each._asdict() for those in found.values() for key, each in those.items()
                             if key[0] == claim],
         })  # fmt: skip
@@ -73,41 +70,12 @@ def tolerance(result, score="accuracy"):
     return min(NEARLY, 0.25 * max(room, 0.0))
 
 
-def _gates(result):
-    """{(claim, condition): Comparison}: what each attack takes from the foreground Dice of model 1.
-
-    Of the model 1 of another seed for claim 10; the claim is "" for all others.
-    """
-    none = dict.fromkeys((entry.seed for entry in result.models(ORIGINAL)), 0 * result.true_background())
-    asked = [("", condition, ORIGINAL) for condition in GATES]
-    asked += [("10", condition, OTHERS[ORIGINAL]) for condition in TRANSFERRED if result.controls]
-    found = compare({
-        (claim, condition): (f"change of foreground Dice, {WORDS[condition]}", label, "none",
-                             result.falls(label, condition, "foreground_dice"), none)
-        for claim, condition, label in asked
-    })  # fmt: skip
-    return found | {("", c.replace("transfer", "white")): found["", c] for c in TRANSFERRED}
-
-
-def _gate(gates, claim, condition):
-    return gates.get((claim, condition)) or gates["", condition]
-
-
-def _open(gate):
-    return not gate.undecidable and gate.reversed
-
-
-def _first(claim, gates):
-    """The transferred images that a claim goes by: the first that take something, or those within the budget."""
-    return next((each for each in TRANSFERRED if _open(_gate(gates, claim, each))), TRANSFERRED[0])
-
-
 def _compared(pairs, gates):
     """{key: Comparison}: those that verdicts go by are corrected together, all other ways to attack together."""
     told, main = {}, {}
     for key in pairs:
         if key[0] not in INTERVALS:
-            main[key] = key[1] not in ATTACKED or key[1] == _first(key[0], gates)
+            main[key] = key[1] not in ATTACKED or key[1] == first(gates, key[0])
     for kept in ([key for key in main if main[key]], [key for key in main if not main[key]]):
         told |= compare({key: pairs[key] for key in kept})
     alone = compare({key: pair for key, pair in pairs.items() if key[0] in INTERVALS})
@@ -120,9 +88,9 @@ def _pairs(result, score, gates):
     none, share = (dict.fromkeys(seeds, value) for value in (0 * result.true_background(), result.true_background()))
     pairs = {}
 
-    def versus(key, what, first, second, values):
-        if _open(_gate(gates, *key[:2])):
-            pairs[key] = (what, first, second, values(first), values(second))
+    def versus(key, what, one, other, values):
+        if is_open(gate(gates, *key[:2])):
+            pairs[key] = (what, one, other, values(one), values(other))
 
     for condition in ATTACKED:
 
@@ -177,66 +145,72 @@ def _of(found, claim, *which):
     return [each for key, each in found.items() if key[0] == claim and (not which or key[1] in which)]
 
 
-def _one(found, claim, condition):
-    (each,) = _of(found, claim, condition)
-    return each
-
-
 def _attacked(result, score, found, gates):
     """{claim: {condition: (verdict, why)}} of the claims about attacks, by one score."""
     nearly, readings = tolerance(result, score), {}
     for condition in ATTACKED:
-        (fall,) = _of(found, "fall", condition)
-        kept = alike([fall], None, nearly)
-        for claim in ("4", "5", "6", "11") + ("10",) * (condition in TRANSFERRED):
-            these, gate = _of(found, claim, condition), _gate(gates, claim, condition)
-            if not _open(gate):
-                why = gate.undecidable or f"this attack does not surely take anything from {gate.first}"
-                verdict = "not decided", f"{why}: {gate.said()}"
-            elif claim != "4":
-                verdict = ordered(these)
-            elif kept[0] == "supported" or not nearly:
-                verdict = "not decided", f"model 1 keeps as much: {kept[1]}"
+        fall, level = _of(found, "fall", condition), _of(found, "3", condition)
+        for claim in (each for each in GATED if each != "10" or condition in TRANSFERRED):
+            these, asked = _of(found, claim, condition), gate(gates, claim, condition)
+            if not is_open(asked):
+                why = asked.undecidable or f"this attack does not surely take anything from {asked.first}"
+                verdict = "not decided", f"{why}: {asked.said()}"
             else:
-                verdict = alike(these, None, nearly)
+                verdict = _kept(these, fall, level, nearly) if claim == "4" else ordered(these)
             readings.setdefault(claim, {})[condition] = verdict
         if score == "accuracy":
-            readings.setdefault("3", {})[condition] = _fallen(fall, _of(found, "3", condition), nearly)
+            readings.setdefault("3", {})[condition] = _fallen(fall, level, nearly)
     return readings
 
 
 def _chosen(claim, readings, gates):
-    """The verdict by the transferred images that a claim goes by, and why."""
-    condition = _first(claim, gates)
-    verdict, why = readings[condition]
-    return verdict, f"{WORDS[condition]}; {why}"
+    """The verdict by the transferred images that a claim goes by, and why; where none decides, why of all of them."""
+    main = first(gates, claim)
+    closed = claim in GATED and not is_open(gate(gates, claim, main))
+    why = "; ".join(f"{WORDS[each]}; {readings[each][1]}" for each in (TRANSFERRED if closed else [main]))
+    return readings[main][0], why
+
+
+def _poor(level):
+    return "not decided", f"model 1 is no better than background: {said(level, tested=False)}"
+
+
+def _kept(change, fall, level, nearly):
+    """Verdict on (change of model 4, of model 1, model 1 against background): only a loss is against it."""
+    if not nearly:
+        return _poor(level)
+    verdict, why = alike(fall, None, nearly, gains=True)
+    if verdict == "supported":
+        return "not decided", f"model 1 keeps as much: {why}"
+    return alike(change, None, nearly, gains=True)
 
 
 def _fallen(fall, level, nearly):
     """Verdict on (change of model 1, model 1 against background): it must fall, and to there."""
-    if why := missing([fall, *level], tested=False):
+    if why := missing([*fall, *level], tested=False):
         return "not decided", why
     if not nearly:
-        return "not decided", f"model 1 is no better than background: {level[0].said(tested=False)}"
-    if fall.high >= 0:
-        return "contradicted" if fall.low > -nearly else "not supported", f"it does not fall: {fall.said(tested=False)}"
+        return _poor(level)
+    if fall[0].high >= 0:
+        verdict = "contradicted" if fall[0].low > -nearly else "not supported"
+        return verdict, f"it does not fall: {said(fall, tested=False)}"
     verdict, why = alike(level, None, nearly)
-    return verdict, f"it falls: {fall.said(tested=False)}; {why}"
+    return verdict, f"it falls: {said(fall, tested=False)}; {why}"
 
 
 def _fragments(result, found):
     """More pieces than without attack and than PGD has, and PGD fills the image: two halves of a claim."""
     clean, full = _of(found, "8")
     share = {reading: float(result.method(name, "goal").mean()) for reading, name in PGD.items()}
-    halves = [ordered([clean])[0], ordered([full])[0]]
+    halves = [ordered([each])[0] for each in (clean, full)]
+    if halves[1] == "supported" and share["steps"] < FULL:
+        halves[1] = "not supported"
     if "not decided" in halves:
         verdict = "not decided"
-    elif halves == ["supported", "supported"] and share["steps"] >= FULL:
-        verdict = "supported"
-    elif "supported" in halves or share["steps"] >= FULL:
-        verdict = "partly supported"
+    elif halves[0] == halves[1]:
+        verdict = halves[0]
     else:
-        verdict = "contradicted" if halves == ["contradicted", "contradicted"] else "not supported"
+        verdict = "partly supported" if set(halves) == {"supported", "not supported"} else "not supported"
     names = ("clean", "method one", *PGD.values())
     pieces, classes = ({name: result.method(name, what).mean() for name in names} for what in ("pieces", "classes"))
     words = ", ".join(

@@ -3,14 +3,31 @@
 import numpy as np
 
 from kseg.studies.markdown import table
-from kseg.studies.robust_measures import CLEAN, PGD, SAID
+from kseg.studies.robust_gates import ASKED, WORDS
+from kseg.studies.robust_measures import CLEAN, PGD, SAID, TRANSFERRED, UNTARGETED
 from kseg.studies.robust_page import SHORT
 
-CLASSWISE = (CLEAN, "transfer/ball", "white/ball")
+CLASSWISE = (CLEAN, *TRANSFERRED, "white/ball", UNTARGETED)
+
+
+def gates(decided):
+    """What the attacks take from model 1, and which therefore decide; of `robust_claims.claims`."""
+    found, rows = {each["claim"]: each["gates"] for each in decided}, []
+    for claim, words in (("11", "the same"), ("10", "another")):
+        for condition, each in found[claim].items():
+            if condition in ASKED:
+                change, p = "{difference:+.4f} ({low:+.4f} to {high:+.4f})".format(**each), each["adjusted"]
+                p = ("< 0.001" if p < 1e-3 else f"{p:.3f}") if np.isfinite(p) else "not tested"
+                rows.append([WORDS[condition], words, change, p, "decides" if each["decides"] else "decides nothing"])
+    head = ["attack", "seed of model 1", "change of its foreground Dice (95 %)", "p after Holm", ""]
+    return [
+        "What attacks take from model 1, of the seed that the images were made on and of another; its white-box images "
+        "are those that are transferred:", "", *table(head, rows),
+    ]  # fmt: skip
 
 
 def classes(result):
-    """IoU of each class without and under two attacks."""
+    """IoU of each class without and under attacks."""
     lines = []
     for condition in CLASSWISE:
         rows = [
@@ -25,19 +42,16 @@ def classes(result):
 
 def calibration(result):
     """ECE and Brier score of each kind of model."""
-    rows = []
-    for label in result.labels:
-        cells = []
-        for condition in CLASSWISE:
-            found = result.calibration(label, condition)
-            cells += [f"{found['ece'][0]:.3f}", f"{found['brier'][0]:.3f}"]
-        rows.append([result.counted(label), *cells])
-    names = [SHORT[condition].replace("\n", " ") for condition in CLASSWISE]
-    head = ["model", *(f"{kind}, {name}" for name in names for kind in ("ECE", "Brier"))]
-    return [
-        "Expected calibration error of the most probable class (15 bins) and Brier score, over all pixels; means over "
-        "seeds.", "", *table(head, rows),
-    ]  # fmt: skip
+    names, lines = [SHORT[condition].replace("\n", " ") for condition in CLASSWISE], []
+    for score, words in (
+        ("ece", "Expected calibration error of the most probable class (15 bins)"), ("brier", "Brier score"),
+    ):  # fmt: skip
+        rows = [
+            [result.counted(label), *(f"{result.calibration(label, each)[score][0]:.3f}" for each in CLASSWISE)]
+            for label in result.labels
+        ]
+        lines += [f"{words}, over all pixels; mean over seeds:", "", *table(["model", *names], rows)]
+    return lines
 
 
 def methods(result):

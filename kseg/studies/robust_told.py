@@ -29,7 +29,8 @@ def visible(result):
     verdict = "supported" if all(held) else "partly supported" if any(held) else "contradicted"
     least = -20 * np.log10(result.budget * len(result.classes))
     bound = f"the budget alone leaves {least:.0f} dB at least"
-    return verdict, f"alike: {100 * MOST:.0f} % of the images with {ALIKE:g} dB or more; {bound}; " + "; ".join(told)
+    opening = "alike" if all(held) else "alike would be"
+    return verdict, f"{opening}: {100 * MOST:.0f} % of the images with {ALIKE:g} dB or more; {bound}; {'; '.join(told)}"
 
 
 def calm(result):

@@ -165,7 +165,8 @@ def execute(config, console):
     ]
     closing.show(
         console, "Pixel accuracy, mean over seeds and cases",
-        ["model", *(each.replace("\n", " ") for each in robust_page.SHORT.values())], rows, decided, (),
+        ["model", *(each.replace("\n", " ") for each in robust_page.SHORT.values())], rows,
+        [each | {"text": robust_text.marked(each)} for each in decided], (),
         "Models, training sets, measures, tables, figures and summary.md", folder.path,
     )  # fmt: skip
     return result

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
-from kseg.stats import holm
+from kseg.stats import crossed_test, holm
 from kseg.studies import robust_page, robust_text
 from kseg.studies.robust_claims import claims
 from kseg.studies.robust_data import likeness
-from kseg.studies.robust_measures import CLEAN, CONDITIONS, PGD, TEST, TRANSFERRED
+from kseg.studies.robust_measures import CLEAN, CONDITIONS, PGD, TEST, TRANSFERRED, UNTARGETED
 from kseg.studies.robust_models import EXTRAS, FOUR, FREE, ONE, ORIGINAL, OTHERS, PLATEAU, TWO, UNION, Entry
 from kseg.studies.robust_table import Result
 
@@ -103,6 +104,7 @@ CALM = {"labels": (*FOUR, PLATEAU), "seeds": 5}
         ("3", "contradicted", {"accuracies": {ORIGINAL: (0.87, 0.87)}}),  # it does not fall
         ("3", "not supported", {"accuracies": {ORIGINAL: (0.81, 0.803)}}),  # where there is little to lose
         ("4", "contradicted", {"accuracies": {UNION: (0.875, 0.83)}}),
+        ("4", "supported", {"accuracies": {UNION: (0.84, 0.87)}}),  # who gains keeps
         ("5", "contradicted", {"accuracies": {ONE: (0.865, 0.89)}}),
         ("5", "not supported", {"accuracies": {ONE: (0.865, 0.87)}}),
         ("6", "contradicted", {"accuracies": {TWO: (0.87, 0.7)}}),
@@ -110,9 +112,12 @@ CALM = {"labels": (*FOUR, PLATEAU), "seeds": 5}
         ("7", "contradicted", {"accuracies": {UNION: (0.85, 0.84)}}),
         ("8", "contradicted", {"pieces": (3, 40), "goal": 0.5}),
         ("8", "not supported", {"pieces": (5, 40), "goal": 0.5}),
-        ("8", "partly supported", {"pieces": (3, 40)}),  # a full area alone
-        ("8", "partly supported", {"pieces": (40, 60)}),  # fragments alone
+        ("8", "contradicted", {"pieces": (3, 40)}),  # a full area does not outweigh pieces the other way round
+        ("8", "not supported", {"pieces": (40, 60)}),  # one half, and one the other way round
+        ("8", "not supported", {"pieces": (5, 5)}),  # a full area alone
         ("8", "partly supported", {"goal": 0.5}),
+        ("8", "partly supported", {"goal": 0.949}),
+        ("8", "supported", {"goal": 0.95}),
         ("8", "partly supported", {"pieces": (5, 4)}),  # no more than the clean image gives
         ("9", "supported", CALM),
         ("9", "contradicted", CALM | {"calm": 2.0}),
@@ -132,12 +137,20 @@ def test_a_claim_is_decided_by_the_numbers(claim, verdict, change):
 def test_an_attack_that_takes_nothing_from_model_1_decides_nothing():
     told = {each["claim"]: each for each in claims(made_up({ORIGINAL: (0.87, 0.871)}))}
     for claim in ("4", "5", "6", "11"):
-        assert told[claim]["verdict"] == "not decided" and "does not surely take anything" in told[claim]["why"]
+        assert told[claim]["verdict"] == "not decided"
+        assert told[claim]["why"].count("does not surely take anything") == 2  # of both kinds of transferred images
+        assert told[claim]["why"].startswith("transferred, budget; ")
+        assert "; transferred, free steps; " in told[claim]["why"]
     assert told["3"]["verdict"] == "contradicted"  # which needs no model to compare with
     told = {each["claim"]: each for each in claims(made_up(idle=True))}
     for claim in ("4", "5", "6", "10", "11"):  # the free steps decide
         assert told[claim]["verdict"] == "supported" and told[claim]["why"].startswith("transferred, free steps")
+        assert "transferred, budget" not in told[claim]["why"]
         assert told[claim]["readings"]["transfer/ball"] == "not decided"
+        decides = {condition: each["decides"] for condition, each in told[claim]["gates"].items()}
+        conditions = TRANSFERRED if claim == "10" else CONDITIONS[1:]
+        assert decides == {condition: not condition.endswith("ball") for condition in conditions}
+        assert decides == {condition: verdict == "supported" for condition, verdict in told[claim]["readings"].items()}
     assert told["3"]["verdict"] == "supported" and told["3"]["readings"]["transfer/ball"] == "contradicted"
 
 
@@ -155,7 +168,9 @@ def test_model_4_keeps_nothing_where_model_1_keeps_as_much():
     assert set(told["4"]["readings"].values()) == {"not decided"} and "model 1 keeps as much" in told["4"]["why"]
     poor = dict.fromkeys((*FOUR, *OTHERS.values()), (0.79, 0.78))  # no better than background
     told = {each["claim"]: each for each in claims(made_up(poor))}
-    assert told["3"]["verdict"] == "not decided" and "no better than background" in told["3"]["why"]
+    for claim in "34":
+        assert told[claim]["verdict"] == "not decided" and "model 1 keeps" not in told[claim]["why"]
+        assert "model 1 is no better than background: 1 original - background, accuracy" in told[claim]["why"]
 
 
 def test_white_box_readings_are_told_beside_the_transferred_ones():
@@ -202,6 +217,74 @@ def test_an_attack_that_does_nothing_takes_no_part_in_the_correction():
     dice = {claim["claim"]: claim["dice"] for claim in told if claim["dice"]}
     assert set(dice) == {"4", "5", "6", "10", "11"}
     assert dice["5"]["transfer/ball"] == "not decided" and dice["5"]["transfer/steps"] == "supported"
+
+
+GATE = "foreground_dice"  # of model 1, by which attacks decide
+
+
+def test_two_attacks_that_chance_explains_decide_nothing_together(monkeypatch):
+    """Of each p is 0.03: alone it would be sure, after Holm's correction over both it is not."""
+    rng, falls = np.random.default_rng(0), Result.falls
+
+    def fall(p):
+        noise = rng.normal(0, 1, (SEEDS, CASES))
+        shift = brentq(lambda s: crossed_test(noise - noise.mean() - s)[3] - p, 1e-6, 50)
+        return dict(enumerate(noise - noise.mean() - shift))
+
+    made = {condition: fall(0.03 if condition in TRANSFERRED else 1e-9) for condition in (*TRANSFERRED, UNTARGETED)}
+
+    def instead(self, label, condition, score="accuracy"):
+        known = score == GATE and label in (ORIGINAL, OTHERS[ORIGINAL]) and condition in made
+        return made[condition if label == ORIGINAL else UNTARGETED] if known else falls(self, label, condition, score)
+
+    monkeypatch.setattr(Result, "falls", instead)
+    told = {each["claim"]: each for each in claims(made_up())}
+    for claim in ("4", "5", "6", "11"):
+        gates = told[claim]["gates"]
+        assert [gates[each]["p"] for each in TRANSFERRED] == pytest.approx([0.03, 0.03])
+        assert [gates[each]["adjusted"] for each in TRANSFERRED] == pytest.approx([0.06, 0.06])
+        decide = dict.fromkeys(gates, False) | {UNTARGETED: True}
+        assert {each: gate["decides"] for each, gate in gates.items()} == decide
+        assert told[claim]["verdict"] == "not decided" and "p = 0.060" in told[claim]["why"]
+        assert {each: verdict != "not decided" for each, verdict in told[claim]["readings"].items()} == decide
+    assert told["10"]["verdict"] == "supported" and all(gate["decides"] for gate in told["10"]["gates"].values())
+    assert {claim for claim, each in told.items() if each["gates"]} == {"4", "5", "6", "10", "11"}
+
+
+def test_pieces_are_averaged_by_case():
+    result, rng = made_up(), np.random.default_rng(1)
+    case = np.repeat(result.case, 1 + np.arange(CASES) % 4)
+    measures = {}
+    for name, found in result.measures.items():
+        longer = {key: np.full(len(case), 0.5) for key in found if key.endswith("/loss") and "test" not in key}
+        longer |= {key: rng.integers(0, 50, len(case)) for key in found if key.endswith("/pieces")}
+        measures[name] = found | longer
+    (told,) = (each for each in claims(replace(result, case=case, measures=measures)) if each["claim"] == "8")
+    for each, other in zip(told["comparisons"], ("clean", PGD["steps"]), strict=True):
+        change = [
+            measures[entry.name]["method/method one/pieces"] - measures[entry.name][f"method/{other}/pieces"]
+            for entry in result.models(ORIGINAL)
+        ]
+        by_case = [np.mean(change, axis=0)[case == name].mean() for name in result.case]
+        assert each["difference"] == pytest.approx(np.mean(by_case)) and each["cases"] == CASES
+        assert each["difference"] != pytest.approx(np.mean(change), rel=0.01)
+
+
+@pytest.mark.parametrize("label", [UNION, ORIGINAL])
+def test_claims_2_and_7_are_of_all_clean_test_images(label):
+    result, rng = made_up(), np.random.default_rng(2)
+    for entry in result.models(label):
+        result.measures[entry.name]["test/counts"] = counts_of(0.83, rng)
+    told = {each["claim"]: each["verdict"] for each in claims(result)}
+    assert told["2"] == "contradicted" and told["7"] == ("contradicted" if label == UNION else "supported")
+    assert told["4"] == told["11"] == "supported"  # of the attacked ones, which are as they were
+
+
+def test_what_is_ours_is_marked():
+    told = claims(made_up())
+    assert {each["claim"] for each in told if each["ours"]} == {"10", "11"}
+    for each in told:
+        assert robust_text.marked(each) == each["text"] + " (ours)" * (each["claim"] in ("10", "11"))
 
 
 def test_models_of_another_seed_decide_claim_10_and_those_of_the_same_claim_11():

@@ -68,6 +68,10 @@ def test_the_folder_holds_what_the_page_speaks_of(study):
         assert 1000 < (study / "figures" / name).stat().st_size < 300_000, name
     decided = json.loads((study / "claims.json").read_text())
     assert [each["claim"] for each in decided] == [str(number) for number in range(1, 12)]
+    assert [each["ours"] for each in decided] == 9 * [False] + 2 * [True]
+    gates = {each["claim"]: each["gates"] for each in decided}
+    assert len(gates["11"]) == 5 and not any(gate["decides"] for gate in gates["11"].values())  # of one seed
+    assert page.count("| not tested | decides nothing |") == 3
     for each in decided:
         assert f"| {each['verdict']} | {each['why'].replace('; ', '<br>')} |" in page
     assert {each["claim"]: each["verdict"] for each in decided}["9"] == "not decided"  # no model with a plateau
@@ -323,6 +327,19 @@ def test_other_data_under_the_same_name_are_refused(broken, capsys):
     (broken / "record.json").write_text(json.dumps(record))
     assert main("robust_training", ["--resume", str(broken)]) == 2
     assert "changed since" in capsys.readouterr().err
+
+
+def test_the_exact_search_takes_seven_classes_and_no_more(tmp_path, capsys):
+    pairs = "kandinsky(classes='shape_colour', shapes=('circle','square'), size=32, counts=(2,2,2))"
+    seven, *_ = robust_training.checked(RobustTraining(data=pairs, search="exact", filters=2), tmp_path)
+    assert len(seven.classes) == 7
+    ten = pairs.replace("shapes=('circle','square'), ", "")
+    with pytest.raises(ValueError, match="3\\^10 choices. Expected at most 7 classes"):
+        robust_training.checked(RobustTraining(data=ten, search="exact", filters=2), tmp_path)
+    robust_training.checked(RobustTraining(data=ten, search="beam", filters=2), tmp_path)
+    with pytest.raises(SystemExit):
+        main("robust_training", ["--help"])
+    assert "3^K choices of K classes, 7 at most" in " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,38 @@ def test_verdict_on_being_alike(comparisons, verdict):
     assert alike(comparisons[::-1])[0] == verdict
 
 
+@pytest.mark.parametrize(
+    ("comparisons", "verdict"),
+    [
+        ([INSIDE], "supported"),
+        ([OUTSIDE], "supported"),  # a gain
+        ([INSIDE, REACHING], "supported"),
+        ([UNDER], "contradicted"),
+        ([OUTSIDE, UNDER], "contradicted"),
+        ([ACROSS], "not supported"),
+        ([made(-NEARLY, 0.01)], "not supported"),
+        ([OUTSIDE, NOTHING], "not decided"),
+    ],
+)
+def test_verdict_on_losing_nothing(comparisons, verdict):
+    assert alike(comparisons, gains=True)[0] == verdict
+    assert alike(comparisons[::-1], gains=True)[0] == verdict
+
+
+def test_losing_nothing_is_told_by_the_lowest_interval():
+    low = made(-0.03, 0.0, first="lowest")
+    assert alike([OUTSIDE, low], gains=True)[1] == (
+        f"kept would be: intervals of all differences above -0.02; the lowest is {low.said(None, False)}"
+    )
+    assert alike([OUTSIDE], gains=True)[1].startswith("kept: intervals of all differences above -0.02; ")
+
+
+def test_what_would_be_alike_reads_as_a_condition():
+    assert alike([INSIDE])[1].startswith("alike: intervals of all differences within 0.02; the widest is ")
+    for other in (OUTSIDE, ACROSS):
+        assert alike([other])[1].startswith("alike would be: intervals of all differences within 0.02; the widest is ")
+
+
 def test_being_alike_is_told_by_the_widest_interval():
     low = made(-0.09, 0.0, first="lowest")
     _, why = alike([INSIDE, low, made(0.0, 0.03, first="highest")], {"dice": "Dice score"})
