@@ -93,7 +93,7 @@ def options_of(entry, config, head):
     )  # fmt: skip
 
 
-def train(entry, config, head, callbacks=()):
+def train(entry, config, head, callbacks=(), networks=None):
     """Train one model, from the beginning if it was broken off; one that fails stays as it ended, with the reason.
 
     Raises:
@@ -102,7 +102,7 @@ def train(entry, config, head, callbacks=()):
     if entry.folder.exists():
         shutil.rmtree(entry.folder)
     try:
-        run.train(options_of(entry, config, head), Console(quiet=True), callbacks)
+        run.train(options_of(entry, config, head), Console(quiet=True), callbacks, networks)
         return
     except OF_THE_MACHINE:
         raise

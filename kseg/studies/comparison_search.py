@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-from collections import OrderedDict
 
 import keras
 import numpy as np
@@ -13,10 +12,10 @@ from kseg.data import load
 from kseg.files import atomic, write_json
 from kseg.studies import halving
 from kseg.training import compile_model
+from kseg.training.compiled import check_room_for_programs
 from kseg.training.record import seed_everything
 from kseg.training.run import loss_of
 
-KEPT = 6  # compiled networks kept at a time
 STEP = {"loss", "rate", "before", "after", "score", "seconds"}
 
 
@@ -116,7 +115,7 @@ class Trainer:
 
     def __init__(self, config, data, heads, names, folder):
         self._config, self._data, self._heads, self._names, self._folder = config, data, heads, names, folder
-        self._networks = OrderedDict()
+        self._networks = {}
         self._validation = load(data, "validation", config.batch_size)
 
     def advance(self, loss, rate, before, after):
@@ -161,6 +160,7 @@ class Trainer:
     def _network(self, loss):
         """(compiled network of a loss, values of its variables at the start)."""
         if loss not in self._networks:
+            check_room_for_programs(self._config.jit)
             config, (channels, head) = self._config, self._heads[loss]
             seed_everything(config.seeds, False)
             model = models.unet(
@@ -170,9 +170,6 @@ class Trainer:
             compile_model(model, loss_of(loss, head), learning_rate=config.learning_rate, jit=config.jit)
             model.optimizer.build(model.trainable_variables)
             self._networks[loss] = model, [np.array(variable) for variable in _variables(model)]
-            while len(self._networks) > KEPT:
-                self._networks.popitem(last=False)
-        self._networks.move_to_end(loss)
         return self._networks[loss]
 
     def _file(self, loss, rate, epochs):

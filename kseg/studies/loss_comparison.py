@@ -31,6 +31,7 @@ from kseg.studies.comparison_progress import EpochTimes, Steps
 from kseg.studies.comparison_table import MAIN, Result
 from kseg.studies.room import check_room
 from kseg.training.callbacks import read_history
+from kseg.training.compiled import Networks
 
 KEPT = ["cases.csv", "claims.json", "costs.json", "error.txt", "figures", "measures", "models", "record.json",
         "results.csv", "search", "search.json", "summary.md"]  # fmt: skip
@@ -78,10 +79,10 @@ def run(config, folder, tell=None, known=None, say=None):
     rates = search.rates if search else {}
     entries = comparison_models.planned(config, finalists, rates, names, folder)
     measures, histories = {}, {}
-    unique = list(dict.fromkeys(entries.values()))
+    unique, networks = list(dict.fromkeys(entries.values())), Networks()
     for number, entry in enumerate(unique):
         steps = Steps(tell, entry, number, len(unique), config, SEARCHING if search else 0.0)
-        found = _measured(entry, config, folder, data, heads[entry.loss][1], surfaces, rows.row, steps)
+        found = _measured(entry, config, folder, data, heads[entry.loss][1], surfaces, rows.row, steps, networks)
         if found is not None:
             measures[entry.name] = found
         histories[entry.name] = read_history(entry.folder / "history.csv")
@@ -98,13 +99,13 @@ def run(config, folder, tell=None, known=None, say=None):
     )  # fmt: skip
 
 
-def _measured(entry, config, folder, data, head, surfaces, rows, steps):
+def _measured(entry, config, folder, data, head, surfaces, rows, steps, networks):
     """The measures of a model, trained and measured unless that was done; None if its loss broke down."""
     path, clock = folder / "measures" / f"{entry.name}.h5", EpochTimes()
     if comparison_models.ended(entry) is None:
         steps.say(" (compiling first)", 0)
         path.unlink(missing_ok=True)
-        comparison_models.train(entry, config, head, [clock, steps.epochs()])
+        comparison_models.train(entry, config, head, [clock, steps.epochs()], networks)
     if comparison_models.ended(entry) != "finished":
         return None
     facts = {

@@ -89,7 +89,7 @@ def planned(config, folder):
     ]
 
 
-def train(entry, config, folder, callbacks=()):
+def train(entry, config, folder, callbacks=(), networks=None):
     """Train one model; all of a seed begin with the same weights and see the images in the same order.
 
     Args:
@@ -113,7 +113,7 @@ def train(entry, config, folder, callbacks=()):
     )  # fmt: skip
     if entry.folder.exists():  # of a training that was broken off
         shutil.rmtree(entry.folder)
-    run.train(options, Console(quiet=True), callbacks)
+    run.train(options, Console(quiet=True), callbacks, networks)
 
 
 def keep(entry, config, folder, path):

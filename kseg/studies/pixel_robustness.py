@@ -16,6 +16,7 @@ from kseg.studies.begun import models_so_far, opened, telling_how_to_go_on
 from kseg.studies.pixel_claims import claims
 from kseg.studies.pixel_table import Result
 from kseg.studies.rows import choose_rows
+from kseg.training.compiled import Networks
 from kseg.training.record import is_finished
 
 KEPT = ["claims.json", "curves.csv", "error.txt", "figures", "measures", "models", "models.csv", "record.json",
@@ -45,10 +46,11 @@ def run(config, folder, tell=None):
     facts = {"data": data.fingerprint(), "images": len(rows.row), "draws": config.draws, "extras": config.extras}
     files = {entry.name: folder / "measures" / f"{entry.name}.h5" for entry in entries}
     (folder / "measures").mkdir(parents=True, exist_ok=True)
+    networks = Networks()
     for number, entry in enumerate(entries):
         steps.begin(entry, number)
         if config.models is None and not is_finished(entry.folder):
-            pixel_models.train(entry, config, folder, [steps.epochs()])
+            pixel_models.train(entry, config, folder, [steps.epochs()], networks)
         if not files[entry.name].exists():
             found = pixel_measures.measure(entry, data, rows, config, unit, steps.attacks)
             measures_file.save(files[entry.name], pixel_measures.FORMAT, found, **facts)

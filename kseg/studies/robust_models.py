@@ -82,8 +82,8 @@ def options_of(entry, config, folder, images):
     )  # fmt: skip
 
 
-def train(entry, config, folder, images, callbacks=()):
+def train(entry, config, folder, images, callbacks=(), networks=None):
     """Train one model, from the beginning if it was broken off."""
     if entry.folder.exists():
         shutil.rmtree(entry.folder)
-    run.train(options_of(entry, config, folder, images), Console(quiet=True), callbacks)
+    run.train(options_of(entry, config, folder, images), Console(quiet=True), callbacks, networks)

@@ -16,6 +16,7 @@ from kseg.studies.robust_table import Result
 from kseg.studies.room import check_room
 from kseg.studies.rows import typical_rows
 from kseg.training.callbacks import read_history
+from kseg.training.compiled import Networks
 from kseg.training.record import is_finished
 
 KEPT = ["attacked", "cases.csv", "claims.json", "error.txt", "figures", "measures", "models", "perturbed",
@@ -46,13 +47,13 @@ def run(config, folder, tell=None, known=None):
     steps = Progress(tell or (lambda *_: None), config, data, entries, len(rows.row))
     for name in ("measures", "attacked", "perturbed"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    measures, records = {}, {}
+    measures, records, networks = {}, {}, Networks()
     for entry in entries:
         first = robust_models.entry_of(robust_models.ORIGINAL, entry.seed, folder)
         records |= _perturbed(entry, first, bench, folder, steps)
         if not is_finished(entry.folder):
             steps.begin(f"{entry.name} (compiling first)")
-            robust_models.train(entry, config, folder, data.sizes["train"], [steps.epochs(entry)])
+            robust_models.train(entry, config, folder, data.sizes["train"], [steps.epochs(entry)], networks)
         steps.end("train", entry)
         measures[entry.name] = _measured(entry, first, bench, folder, steps)
         steps.end("measure", entry)

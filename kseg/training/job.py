@@ -11,6 +11,7 @@ from kseg.data import augment, cutout, load, open_data, stream
 from kseg.data.pipeline import batches_of
 from kseg.data.source import check_split
 from kseg.training.callbacks import TellRate
+from kseg.training.compiled import Networks
 from kseg.training.devices import check_devices, precision, scope_of, strategy_of, synchronise
 from kseg.training.evaluation import identity
 from kseg.training.fit import compile_model
@@ -70,12 +71,13 @@ class Job:
         return found
 
 
-def prepare(config, former=None):
+def prepare(config, former=None, networks=None):
     """Open the data, make and compile the model; nothing is written.
 
     Args:
         config: `kseg.configs.Train`.
         former: the record of a run whose data must be the same, or None.
+        networks: `Networks` to share with other trainings of this process, or None.
 
     Returns:
         `Job`.
@@ -102,11 +104,14 @@ def prepare(config, former=None):
     channels, head = models.head_for(wanted, len(data.classes), config.head)
     seed_everything(config.seed, config.deterministic)
     with scope_of(strategy):
-        model = _model(config, data, channels, head, strategy)
+        fresh = _model(config, data, channels, head, strategy)
         loss = loss_of(config.loss, head)
-        compile_model(
-            model, loss, optimizer=config.optimizer, learning_rate=learning_rate(config, data), jit=config.jit,
-            clip_norm=config.clip_norm, ema=config.ema,
+        model = (networks or Networks()).take(
+            config, data.shape, channels, fresh,
+            lambda: compile_model(
+                fresh, loss, optimizer=config.optimizer, learning_rate=learning_rate(config, data), jit=config.jit,
+                clip_norm=config.clip_norm, ema=config.ema,
+            ),
         )  # fmt: skip
     loss(np.zeros((1, *data.shape[:2]), np.uint8), np.zeros((1, *data.shape[:2], channels), np.float32))
     job = Job(config, data, known, model, head, channels)

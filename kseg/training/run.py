@@ -32,13 +32,15 @@ class TrainResult:
     summary: dict
 
 
-def train(config, console, callbacks=()):
+def train(config, console, callbacks=(), networks=None):
     """Train, score, draw; everything that could be wrong with the input is found before the folder is made.
 
     Args:
         config: `kseg.configs.Train`.
         console: a `rich.console.Console` for plan, progress and tables.
         callbacks: further Keras callbacks.
+        networks: `kseg.training.compiled.Networks`, to compile nothing again that another training of this process has
+            compiled; None compiles.
 
     Returns:
         TrainResult; None of a dry run.
@@ -53,7 +55,7 @@ def train(config, console, callbacks=()):
         return _result(config.output)
     if record is None:
         check_output(config)
-    job = prepare(config, former)
+    job = prepare(config, former, networks)
     if config.dry_run:
         console.print(report.fields_table(_plan(job, "none: a dry run") | dry_run(job)))
         return None

@@ -113,12 +113,11 @@ def test_a_new_trainer_goes_on_from_the_files(trained, tmp_path):
     same(state(tmp_path, f"{FIRST}_rate{LOW:g}_epochs1")[0], state(folder, f"{FIRST}_rate{LOW:g}_epochs1")[0])
 
 
-def test_networks_that_are_made_anew_change_nothing(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison_search, "KEPT", 1)
+def test_networks_are_compiled_once(trained, tmp_path):
     trainer = trainer_in(tmp_path)
     for loss, before, after in ((FIRST, 0, 1), (SECOND, 0, 1), (FIRST, 1, 3)):
         trainer.advance(loss, HIGH, before, after)
-        assert list(trainer._networks) == [loss]
+    assert list(trainer._networks) == [FIRST, SECOND]
     for name in (f"{FIRST}_rate{HIGH:g}_epochs3", f"{SECOND}_rate{HIGH:g}_epochs1"):
         same(state(tmp_path, name)[0], state(trained[0], name)[0])
 
