@@ -114,7 +114,8 @@ def test_batches_tell_how_many_images_are_done(ran):
 def test_compiled_and_not_agree(ran, name):
     found, (compiled, attacker) = ran(name)[0], ran(name, jit=True)
     assert attacker.jit
-    np.testing.assert_allclose(compiled.loss_after, found.loss_after, atol=1e-3)
+    near = 1e-2 if name == "alma_prox" else 1e-3  # which goes to and fro at the border, by the sign of rounding noise
+    np.testing.assert_allclose(compiled.loss_after, found.loss_after, atol=near)
     np.testing.assert_allclose(compiled.loss_before, found.loss_before, rtol=1e-5)
 
 

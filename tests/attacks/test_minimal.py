@@ -129,8 +129,15 @@ def trained():
     images = np.float32(0.2 + 0.2 * masks + rng.normal(0, 0.03, masks.shape))[..., None].clip(0, 1)
     model = unet((16, 16, 1), 4, filters=4, depth=2)
     model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(images[4:], masks[4:], batch_size=16, epochs=50, verbose=0)
-    assert (model.predict(images[:4], verbose=0).argmax(axis=-1) == masks[:4]).mean() > 0.85
+
+    def right():
+        return (model.predict(images[:4], verbose=0).argmax(axis=-1) == masks[:4]).mean() > 0.88
+
+    for _ in range(8):  # how soon it is there differs with the last bits of a processor's sums
+        model.fit(images[4:], masks[4:], batch_size=16, epochs=25, verbose=0)
+        if right():
+            break
+    assert right()
     return model, images[:4], masks[:4]
 
 

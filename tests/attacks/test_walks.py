@@ -78,8 +78,9 @@ def test_pgd_is_the_walk_and_keeps_the_best(model, norm, budget, momentum):
     options = {"norm": norm, "budget": budget, "step_size": rate, "steps": steps, "momentum": momentum}
     found = attack(model, IMAGES, MASKS, "pgd", **options)
     np.testing.assert_allclose(found.loss_after, losses.max(axis=0), atol=2e-3)
-    np.testing.assert_array_equal(found.steps, losses.argmax(axis=0))
-    assert (losses.argmax(axis=0) < steps).any()
+    # The best, or one that is as good but for rounding.
+    np.testing.assert_allclose(losses[found.steps, np.arange(len(IMAGES))], losses.max(axis=0), atol=2e-3)
+    assert (found.steps < steps).any()
     kept = attack(model, IMAGES, MASKS, "pgd", keep="last", **options)
     np.testing.assert_allclose(kept.loss_after, losses[-1], atol=2e-3)
     assert np.isclose(kept.images, last, atol=1e-4).mean() > 0.97

@@ -408,9 +408,9 @@ def test_a_study_goes_on_where_it_was_broken_off(study, rows, tmp_path, monkeypa
     def stop(epoch, logs):
         raise KeyboardInterrupt
 
-    def stopped(entry, config, head, callbacks):
+    def stopped(entry, config, head, callbacks, networks):
         assert entry.name == names[1]
-        real(entry, config, head, [*callbacks, keras.callbacks.LambdaCallback(on_epoch_end=stop)])
+        real(entry, config, head, [*callbacks, keras.callbacks.LambdaCallback(on_epoch_end=stop)], networks)
 
     monkeypatch.setattr(comparison_models, "train", stopped)
     assert main("compare_losses", ["--resume", str(folder)]) == 130

@@ -20,7 +20,7 @@ from kseg.training.record import is_finished
 def trained(monkeypatch):
     """The configs that training was asked for; nothing is trained."""
     asked = []
-    monkeypatch.setattr(pixel_models.run, "train", lambda config, console, callbacks: asked.append(config))
+    monkeypatch.setattr(pixel_models.run, "train", lambda config, *_: asked.append(config))
     return asked
 
 

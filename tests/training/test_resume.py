@@ -160,7 +160,7 @@ def test_the_saved_model_is_that_of_the_averages(gone_on):
     seen, averages_of = (
         [],
         keras.callbacks.LambdaCallback(
-            on_train_batch_end=lambda *_: seen.append([weight.numpy() for weight in kept[0].trainable_weights])
+            on_train_batch_end=lambda batch, logs: seen.append([weight.numpy() for weight in kept[0].trainable_weights])
         ),
     )
     kept = []
