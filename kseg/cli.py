@@ -1,6 +1,6 @@
 """The command line: parse, run, exit code.
 
-Exit codes: 0 done, 1 the run failed, 2 bad input (one line says what), 130 interrupted.
+Exit codes: 0 done, 1 the run failed, 2 bad input (one line says what), 130 interrupted (Ctrl-C, SIGTERM).
 """
 
 import contextlib
@@ -8,8 +8,11 @@ import io
 import logging
 import os
 import re
+import signal
 import sys
 import tempfile
+import threading
+from dataclasses import fields
 from importlib import import_module
 from typing import Annotated
 
@@ -53,6 +56,11 @@ def main(command=None, argv=None):
         argv: the words of the command line after the program's name.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    with _stopped_like_ctrl_c():
+        return _main(command, argv)
+
+
+def _main(command, argv):
     program = f"{command}.py"
     if command is None:
         if not argv or argv[0] in ("-h", "--help"):
@@ -83,6 +91,19 @@ def main(command=None, argv=None):
         return _complain(error, FAILED)
 
 
+@contextlib.contextmanager
+def _stopped_like_ctrl_c():
+    """Within the block SIGTERM, which schedulers of clusters send, does what Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():  # signals are for the main thread alone
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _run(command, config):
     from rich.console import Console
 
@@ -103,12 +124,15 @@ def _parse(config, argv, program):
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(config, args=argv, prog=program)
+            parsed = tyro.cli(config, args=argv, prog=program)
     except SystemExit as stop:
         if not stop.code:
             raise
         message = _one_line(complaint.getvalue()).removeprefix(f"Error parsing {config.__name__}: ")
         raise ValueError(f"{message.rstrip('.')}. See {program} --help.") from None
+    words = {word.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_") for word in argv}
+    object.__setattr__(parsed, "given", frozenset(words & {field.name for field in fields(parsed)}))
+    return parsed
 
 
 def _one_line(box):

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import signal
 import subprocess
 import sys
 import warnings
@@ -199,15 +200,19 @@ def test_a_run_that_fails_keeps_the_one_it_was_to_replace(prepared, tmp_path, ca
     assert (former / "model.keras").is_file()
 
 
-def test_an_interrupted_run_keeps_what_was_done(prepared, tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_was_done(prepared, tmp_path, monkeypatch, capfd, number):
+    handler = signal.getsignal(signal.SIGTERM)
+
     class Interrupting(callbacks.ShowProgress):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:
-                raise KeyboardInterrupt
+                signal.raise_signal(number)
 
     monkeypatch.setattr(run, "ShowProgress", Interrupting)
     folder = tmp_path / "run"
     assert train(folder, prepared, "--epochs", 3) == 130
+    assert signal.getsignal(signal.SIGTERM) is handler
     err = capfd.readouterr().err
     assert err.count("\n") == 1 and "interrupted" in err and str(folder) in err
     assert record(folder)["status"] == "interrupted"

@@ -28,6 +28,7 @@ class Command:
 
     program = ""
     positional = ()
+    given = frozenset()  # names of the options that stood on the command line
     otherwise = {}  # option: its value if not given, where that is not its default
 
     def command(self):

@@ -11,10 +11,10 @@ class Predict(Command):
     """Write the masks of images or volumes, each in the format that it came in.
 
     Images go through what preparation did to those of training, which the run has kept, and results go back to the
-    original size; larger images than training's go through overlapping windows. Masks hold class ids, 0 the background;
-    their names are in record.json. Keeps everything in one run folder: the masks, predictions.csv with a row per file,
-    record.json; with --overlays also overlays/, with --probabilities probabilities/. A file that cannot be read is told
-    and the rest goes on.
+    original size; larger images than training's go through overlapping windows. Masks hold the values that those of
+    training had, or class ids, 0 the background, where objects were numbered. Keeps everything in one run folder: the
+    masks, predictions.csv with a row per file, record.json; with --overlays also overlays/, with --probabilities
+    probabilities/. A file that cannot be read is told and the rest goes on.
     """
 
     model: Path

@@ -22,6 +22,7 @@ from kseg.data.splits import check_dealt, split_strata
 from kseg.data.writer import Writer
 
 CLASSES = {"binary": ["background", "lungs"], "three": ["background", "left lung", "right lung"]}
+MASK_VALUES = {"binary": (0, 255), "three": None}  # the sets' own; they have a file a lung, not one of both
 SETS = {  # name: folder, {folder of masks: what it adds to the name of the image}
     "montgomery": ("MontgomerySet", {"ManualMask/leftMask": "", "ManualMask/rightMask": ""}),
     "shenzhen": ("ShenzhenSet", {"mask": "_mask"}),
@@ -64,8 +65,9 @@ def prepare(config, progress=iter):
     if config.out.exists() and not config.overwrite:  # say so before reading hundreds of files
         raise FileExistsError(f"{config.out} exists. Expected a new file; choose another name or --overwrite.")
     preprocessing = Preprocessing(
-        channels=1, size=(config.size,) * 2, fit="aspect" if config.keep_aspect else "stretch", rounded=True
-    )
+        channels=1, size=(config.size,) * 2, fit="aspect" if config.keep_aspect else "stretch", rounded=True,
+        mask_values=MASK_VALUES[config.classes],
+    )  # fmt: skip
     check_space(config.out, len(xrays) * (config.size**2 * 2 + 100) + 2**20)
     attributes = {
         "name": "chest_xray" if config.classes == "binary" else "chest_xray-three",

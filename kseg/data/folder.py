@@ -46,7 +46,7 @@ def prepare(config, progress=lambda items, what: items):
         reasons = "; ".join(f"{len(names)} {why}" for why, names in left_out.items())
         raise ValueError(f"no pair of image and mask can be used: {reasons}. Expected at least one.")
     values, classes = classes_of(survey.values, config)
-    seen, preprocessing = _plan(survey, config, left_out)
+    seen, preprocessing = _plan(survey, config, left_out, values)
     splits = _deal([each.pair.case for each in seen], config)
     bytes_each = int(np.prod(preprocessing.window or preprocessing.size)) * (4 * preprocessing.channels + 3) + 100
     check_space(config.out, sum(_rows(each, preprocessing, config) for each in seen) * bytes_each + 2**20)
@@ -81,7 +81,7 @@ def execute(config, console):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _plan(survey, config, left_out):
+def _plan(survey, config, left_out, values):
     """The pairs that fit the size, and what is done to them all; others are added to what is left out."""
     seen, fit = survey.seen, config.fit or "resize"
     intensity = config.intensity or ("type" if survey.typed else "percentile")
@@ -91,6 +91,7 @@ def _plan(survey, config, left_out):
         "channels": 3 if colour else 1, "value_range": config.value_range, "intensity": intensity,
         "upper_percentile": config.upper_percentile if intensity == "percentile" else 100.0, "rounded": rounded,
         "axis": config.axis, "orientation": survey.orientation,
+        "mask_values": tuple(map(int, values)) if values and 0 <= min(values) <= max(values) < 2**16 else None,
     }  # fmt: skip
     if intensity == "percentile":
         seen = _without(seen, lambda each: each.flat, f"one value in {config.upper_percentile:g} % of it", left_out)

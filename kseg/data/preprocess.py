@@ -34,6 +34,8 @@ class Preprocessing:
         axis: of volumes, the one along which slices run; None for the file format's own (`kseg.data.read`).
         orientation: of volumes, where their axes point to, such as "RAS"; others are turned to it. None: as they are.
         rounded: pixels were rounded to 256 levels on the way, so that the data file holds bytes.
+        mask_values: what the mask files hold for each class, the background first, so that predicted masks are written
+            with it; None for class ids.
 
     Raises:
         ValueError: a value that does not fit.
@@ -57,9 +59,10 @@ class Preprocessing:
     axis: int | None = None
     orientation: str | None = None
     rounded: bool = False
+    mask_values: tuple | None = None
 
     def __post_init__(self):
-        for name in ("value_range", "size", "window"):  # JSON has lists
+        for name in ("value_range", "size", "window", "mask_values"):  # JSON has lists
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, (fits, expected) in RULES.items():
@@ -146,6 +149,17 @@ class Preprocessing:
             blocks = ids.repeat(self.downsample, axis=1).repeat(self.downsample, axis=2)
             return blocks[:, : size[0], : size[1]]
         return ids if ids.shape[1:] == tuple(size) else np.stack([resize_labels(each, size) for each in ids])
+
+    def mask(self, ids):
+        """What a mask file holds for class ids: `mask_values`, uint8, or uint16 where one is above 255; else the ids.
+
+        Example:
+            >>> Preprocessing(channels=1, mask_values=(0, 255)).mask(np.array([[0, 1, 1]], np.uint8)).tolist()
+            [[0, 255, 255]]
+        """
+        if self.mask_values is None:
+            return ids
+        return np.array(self.mask_values, np.uint8 if max(self.mask_values) < 2**8 else np.uint16)[ids]
 
     def probabilities_back(self, p, size):
         """Probabilities `[n, h, w, K]` in the original size: float32 `[n, H, W, K]`, linear, so that sums stay 1."""

@@ -38,4 +38,8 @@ RULES = {
         "None or where three axes point to, such as 'RAS'",
     ),
     "rounded": (lambda v: isinstance(v, bool), "True or False"),
+    "mask_values": (
+        lambda v: v is None or (len(v) == len(set(v)) >= 2 and all(_whole(each, 0, 2**16 - 1) for each in v)),
+        "None or different whole numbers from 0 to 65535",
+    ),
 }  # fmt: skip

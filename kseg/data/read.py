@@ -130,20 +130,20 @@ def read_case(path, axis=None, orientation=None, labels=False):
 def write_mask(path, ids, origin):
     """Write the mask of a case in the format that the case came in, whole or not at all.
 
-    NIfTI keeps affine, spacing and orientation, with voxels of uint8; `.npy` the array's shape; TIFF a page a slice.
-    Other images give PNG. So does DICOM: a segmentation object needs more than pixels, and a secondary capture
+    NIfTI keeps affine, spacing and orientation, with voxels of the mask's type; `.npy` the array's shape; TIFF a page a
+    slice. Other images give PNG. So does DICOM: a segmentation object needs more than pixels, and a secondary capture
     would carry the patient's name on without being laid over the image by any viewer.
 
     Args:
         path: the file, with the ending of `mask_name`.
-        ids: class ids, uint8 `[n, H, W]`, slices as `read_case` gave them.
+        ids: class ids or what stands for them, uint8 or uint16 `[n, H, W]`, slices as `read_case` gave them.
         origin: of the case.
 
     Raises:
         ValueError: a mask of another shape or type.
     """
     ids = np.asarray(ids)
-    _check(ids, (origin.slices, *origin.size), np.uint8)
+    _check(ids, (origin.slices, *origin.size), np.uint16 if ids.dtype == np.uint16 else np.uint8)
     if origin.kind == "nifti":
         return _write_nifti(path, ids, origin)
     if origin.kind == "array":

@@ -19,7 +19,7 @@ UNREADABLE = (ValueError, OSError, MemoryError)  # what a bad file raises
 class Prediction(NamedTuple):
     """What came of one file.
 
-    `mask` is the file with its class ids, `shape` (n, H, W) its slices and their size, `shares` of each class in its
+    `mask` is the file of its mask, `shape` (n, H, W) its slices and their size, `shares` of each class in its
     pixels, `seconds` since the file before was done, `remarks` what was lost in reading. Where `error` tells why there
     is no mask, the others are None or empty.
     """
@@ -42,7 +42,8 @@ def predict_files(
     Args:
         trained: `Trained`, or a run folder or `.keras` file that `open_trained` takes.
         files: paths, folders, patterns; see `list_files`.
-        output: folder, made if it is not there; gets a mask of uint8 class ids for each file.
+        output: folder, made if it is not there; gets a mask for each file, of the values that those of training had, or
+            class ids where the preprocessing does not tell them.
         threshold: above it a pixel is foreground, for models of one channel.
         probabilities: also write the probabilities of each class, to a folder of that name in `output`.
         overlays: also draw the outlines over the images, to a folder of that name.
@@ -126,7 +127,7 @@ class _Work:
             write_probabilities(self.job.probabilities, rules.probabilities_back(self.p, size), self.origin)
         if self.picture is not None:
             save_overlay(self.job.overlay, self.picture, ids, self.trained.classes, self.job.path.name)
-        write_mask(self.job.mask, ids, self.origin)  # last: where it is, the others are
+        write_mask(self.job.mask, rules.mask(ids), self.origin)  # last: where it is, the others are
         counts = np.bincount(ids.ravel(), minlength=len(self.trained.classes))
         return ids.shape, tuple((counts / ids.size).tolist())
 

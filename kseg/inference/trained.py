@@ -27,6 +27,9 @@ class Trained(NamedTuple):
         size = rules.size or rules.window or (own[1:3] if isinstance(own, tuple) else (None, None))
         seen = SimpleNamespace(shape=(*size, rules.channels), classes=self.classes, name="as prepared")
         check_fit(self.model, seen)
+        values = rules.mask_values
+        if values is not None and len(values) != len(self.classes):
+            raise ValueError(f"mask_values {values} do not fit {len(self.classes)} classes. Expected one a class.")
 
 
 def open_trained(path, like=None):

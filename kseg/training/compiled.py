@@ -1,5 +1,6 @@
 """Networks that stay compiled from one training to the next."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ class Networks:
             check_room_for_programs(config.jit)
             make()
             return fresh
-        key = (shape, channels, *(value for name, value in vars(config).items() if name not in SAME))
+        key = (shape, channels, *(getattr(config, field.name) for field in fields(config) if field.name not in SAME))
         if key not in self._kept:
             check_room_for_programs(config.jit)
             make()

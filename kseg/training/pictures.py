@@ -11,6 +11,7 @@ from kseg.metrics.calibration import curve_of
 WORST = 8  # cases on the page of the worst
 BLOCK = 128  # images
 BINS = 15
+LONGEST = 24  # letters of a case's name beside its picture
 MEASURED = {"dice": ("Dice", "low"), "hd95": ("HD95", "high"), "assd": ("ASSD", "high"),
             "surface_dice": ("surface Dice", "low")}  # fmt: skip
 
@@ -99,6 +100,7 @@ def _slice_of(subject, index, rows, most):
 def _told(case, index, shown):
     """Name, slice and size of a picture."""
     name, rows = case
+    name = name if len(name) <= LONGEST else f"{name[: LONGEST // 2 - 1]}…{name[-LONGEST // 2 :]}"
     height, width = shown["mask"].shape
     size = f"{width} x {height} px"
     if shown["spacing"]:

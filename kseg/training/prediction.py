@@ -91,6 +91,7 @@ def _identity(path):
 
 def _plan(config, trained, files, left_out, folder):
     rules, model = trained.preprocessing, trained.model
+    values = rules.mask_values or range(len(trained.classes))
     resized = f"resized to {rules.size[0]} x {rules.size[1]}" if rules.size else "in their own size"
     seen = rules.window or (None if None in model.input_shape[1:3] else model.input_shape[1:3])
     sliding = f", through windows of {seen[0]} x {seen[1]} where they are larger" if seen and not rules.size else ""
@@ -98,7 +99,7 @@ def _plan(config, trained, files, left_out, folder):
     others = f" ({left_out} others are of no kind that is read)" if left_out else ""
     return {
         "model": f"{config.model}, {model.count_params():,} parameters",
-        "classes": ", ".join(f"{number} {name}" for number, name in enumerate(trained.classes)),
+        "classes": ", ".join(f"{value} {name}" for value, name in zip(values, trained.classes, strict=True)),
         "files": f"{len(files)}{others}",
         "images": f"{colour}, {resized}{sliding}",
         "folder": folder.path,

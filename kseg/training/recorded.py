@@ -75,7 +75,7 @@ def recorded(config, record, path, own):
     old = config_of(record, type(config), path, own, option)
     for field in fields(config):
         new, former = getattr(config, field.name), getattr(old, field.name)
-        if field.name not in own and new not in (field.default, former):
+        if field.name not in own and new != former and (new != field.default or field.name in config.given):
             raise ValueError(
                 f"{flag(field.name)}={_told(new)} differs from the {_told(former)} that {path} was begun with. "
                 f"Expected its options beside {option}; leave {flag(field.name)} out, or begin a new run."

@@ -64,7 +64,7 @@ def train(config, console, callbacks=(), networks=None):
     console.print(report.fields_table(_plan(job, folder.path, progress)))
     with telling_how_to_go_on(folder, config, console), folder.running():
         summary = _train_into(folder, job, progress, console, callbacks)
-    _closing(console, folder.path, summary, config, job.data.name)
+    _closing(console, folder, summary, config)
     return TrainResult(folder.path, read_history(folder / "history.csv"), summary)
 
 
@@ -160,11 +160,14 @@ def _training(config):
     return f"{config.loss}, {rate}, {epochs}, {', '.join(changes)}"
 
 
-def _closing(console, folder, summary, config, name):
-    console.print(report.score_table(summary, f"Test split of {name}: mean over cases (95 % interval)"))
-    console.print(f"Best model, record, curves and examples are in {folder}/", highlight=False, soft_wrap=True)
-    console.print(
-        f"Next: python scripts/evaluate.py {folder} {shlex.quote(config.data)} --split validation",
-        highlight=False,
-        soft_wrap=True,
-    )
+def _closing(console, folder, summary, config):
+    data, run = folder.record["data"], shlex.quote(str(folder.path))
+    console.print(report.score_table(summary, f"Test split of {data['name']}: mean over cases (95 % interval)"))
+    lines = [
+        f"Best model, record, curves and examples are in {folder.path}/",
+        f"Next: python scripts/evaluate.py {run} {shlex.quote(config.data)} --split validation --figures",
+    ]
+    if folder.record["preprocessing"] and Path(config.data).is_file():
+        lines.append(f"Masks of other images: python scripts/predict.py {run} FILES --overlays")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

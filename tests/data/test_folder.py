@@ -159,6 +159,7 @@ def test_the_order_of_values_tells_the_background(root):
     cases, data = prepare(root, "--class-values", 255, 0, "--class-names", "outside")
     assert data.classes == ["background", "outside"]
     np.testing.assert_array_equal(cases["0"][1][0], ~picture("0")[1])
+    assert data.preprocessing.mask_values == (255, 0)
 
 
 def test_several_values_are_classes_in_ascending_order(root):
@@ -169,6 +170,7 @@ def test_several_values_are_classes_in_ascending_order(root):
         store(root / f"masks/{name}.png", ids)
     cases, data = prepare(root)
     assert data.classes == ["background", "class 7", "class 200"]
+    assert data.preprocessing.mask_values == (0, 7, 200)
     expected = picture("1")[1] * 2
     expected[:2] = 1
     np.testing.assert_array_equal(cases["1"][1][0], expected)
@@ -189,7 +191,7 @@ def test_objects_by_number_are_kept(root):
         numbers = np.arange(16 * 32, dtype=np.uint16).reshape(SIZE) * picture(name)[1]
         store(root / f"masks/{name}.png", numbers)
     cases, data = prepare(root, "--instances", "--class-names", "disc", "--size", 32, 64)
-    assert data.classes == ["background", "disc"]
+    assert data.classes == ["background", "disc"] and data.preprocessing.mask_values is None
     twice = np.ones((2, 2), int)
     for split in SPLITS:
         index, objects = data.index(split), data.instances(split)

@@ -23,6 +23,7 @@ KINDS = [
     Preprocessing(3, downsample=4, window=(2, 2), rounded=True),
     Preprocessing(1, (-1, 1), "type", size=(24, 20)),
     Preprocessing(1, intensity="none"),
+    Preprocessing(1, mask_values=(4, 1, 65535)),
 ]
 
 
@@ -174,7 +175,8 @@ BAD = [
     {"size": (4, 4), "window": (4, 4)}, {"size": (4, 4), "downsample": 2}, {"fit": "crop"}, {"downsample": 65},
     {"window": (4,)}, {"axis": 3}, {"orientation": "RAR"}, {"orientation": "XYZ"}, {"orientation": "RA"},
     {"orientation": 3}, {"rounded": 1}, {"rounded": True, "value_range": (-1, 1)},
-    {"rounded": True, "intensity": "none"},
+    {"rounded": True, "intensity": "none"}, {"mask_values": (0, 2**16)}, {"mask_values": (-1, 1)},
+    {"mask_values": (1, 1)}, {"mask_values": (1,)}, {"mask_values": (0, 0.5)}, {"mask_values": 3},
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from kseg import inference
 from kseg.data.preprocess import Preprocessing
+from kseg.data.read import read_case
 from kseg.inference import sliding
 
 RNG = np.random.default_rng(0)
@@ -55,6 +56,32 @@ def test_images_give_masks_of_their_kind_and_size(trained, tmp_path, name, dtype
         np.testing.assert_array_equal(np.asarray(mask), bright)
     assert result.shares == pytest.approx((1 - bright.mean(), bright.mean()))
     assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "names"),
+    [((0, 255), np.uint8, ("a.png", "a.tif", "a.npy", "a.nii.gz")),
+     ((300, 4), np.uint16, ("a.png", "a.tif", "a.npy", "a.nii.gz"))],
+)  # fmt: skip
+def test_masks_hold_the_values_of_those_of_training(identity, tmp_path, values, dtype, names):
+    trained = inference.Trained(identity, CLASSES, Preprocessing(channels=1, mask_values=values))
+    pixels = RNG.integers(0, 256, (7, 10)).astype(np.uint8)
+    for name in names[:2]:
+        Image.fromarray(pixels).save(tmp_path / name)
+    np.save(tmp_path / "a.npy", pixels)
+    save_nifti(tmp_path / "a.nii.gz", pixels[..., None])
+    wanted = np.where(pixels > 127, values[1], values[0])
+    for name in names:
+        [result] = predict(trained, [tmp_path / name], tmp_path / "masks")
+        assert result.error is None and result.shares[1] == pytest.approx((pixels > 127).mean())
+        mask = np.asarray(nibabel.load(result.mask).dataobj) if "nii" in name else read_case(result.mask).pixels[0]
+        assert mask.dtype == dtype
+        np.testing.assert_array_equal(mask[..., 0], wanted)
+
+
+def test_as_many_mask_values_as_classes(identity):
+    with pytest.raises(ValueError, match="mask_values .* do not fit 2 classes"):
+        inference.Trained(identity, CLASSES, Preprocessing(channels=1, mask_values=(0, 1, 2))).check()
 
 
 def test_pages_and_arrays_keep_their_slices(trained, tmp_path):

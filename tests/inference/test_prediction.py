@@ -26,7 +26,7 @@ def rows_of(path):
 
 def counts_agree(row, mask, label):
     """Check that a mask and its true labels count as a row of a run's cases.csv tells."""
-    guess, true = mask == 1, label > 0
+    guess, true = mask > 0, label > 0
     counts = [(guess & true).sum(), (guess & ~true).sum(), (~guess & true).sum()]
     assert counts == [int(row[name]) for name in ("tp", "fp", "fn")]
 

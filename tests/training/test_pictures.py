@@ -97,6 +97,12 @@ def test_examples_tell_case_slice_size_and_dice(subject):
     assert figure.axes[0].get_aspect() == 0.25
 
 
+def test_long_names_of_cases_leave_room_for_the_pictures(subject):
+    name = "0123456789abcdefghij" * 3
+    figure = pictures.draw_examples(subject({name: (6, 0, 0), "b": (2, 4, 0)}))
+    assert [row[1] for row in row_names(figure)] == ["0123456789a…89abcdefghij", "b"]
+
+
 def test_examples_of_images_without_foreground_name_no_slice_and_no_dice(subject):
     empty = subject({"x": (0, 0, 0), "y": (0, 0, 0)}, slices=1)
     figure = pictures.draw_examples(empty)

@@ -56,14 +56,17 @@ def test_a_config_comes_back_from_its_record(config, tmp_path):
     ("words", "message"),
     [
         (["--epochs", 20], "--epochs=20 differs from the 12 that .*run was begun with.*leave --epochs out"),
-        (["--no-bn"], "--bn=False differs from the True"),
+        (["--no-jit"], "--jit=False differs from the True"),
         (["--loss", "bce"], "--loss=bce differs from the cce"),
         (["--augment", "flip"], "--augment=flip differs from the flip zoom"),
         (["--learning-rate", 0.5, "--epochs", 12], "--learning-rate=0.5"),
+        (["--epochs", 10], "--epochs=10 differs from the 12"),  # the default
+        (["--epochs=10"], "--epochs=10 differs from the 12"),
+        (["--bn"], "--bn=True differs from the False"),
     ],
 )
 def test_an_option_that_was_changed_is_named(tmp_path, words, message):
-    path = written(tmp_path / "run", Train(epochs=12, loss="cce", augment=("flip", "zoom")))
+    path = written(tmp_path / "run", Train(epochs=12, loss="cce", augment=("flip", "zoom"), bn=False, jit=True))
     for option, own in (("--resume", run.RESUMED), ("--config", run.REPLAYED)):
         given = parsed(option, path, *words)
         with pytest.raises(ValueError, match=message) as error:
