@@ -13,7 +13,7 @@ PURPOSE = 0x617567
 FLIP_Y, FLIP_X, ROTATE, ANGLE, ZOOM, FACTOR, ELASTIC, INTENSITY, BRIGHTNESS, CONTRAST, GAMMA, KNOTS = range(12)
 
 
-def augment(dataset, kinds, *, seed=0, start=0, value_range=None):
+def augment(dataset, kinds, *, seed=0, start=0, value_range=None, workers=2):
     """Flip, turn, zoom, bend and brighten training images at random, their masks alike.
 
     Args:
@@ -28,6 +28,7 @@ def augment(dataset, kinds, *, seed=0, start=0, value_range=None):
             from its batch n on. Each further pass over a dataset of known length goes on counting; one that is endless,
             or of unknown length, begins at `start` again.
         value_range: (low, high) of the images, needed for "intensity", which never leaves it.
+        workers: batches that are changed at once; with TensorFlow's determinism, which allows no more, take 1.
 
     Returns:
         `tf.data.Dataset` of the same parts, shapes and types. Images are interpolated linearly, once. Masks and pixel
@@ -63,7 +64,8 @@ def augment(dataset, kinds, *, seed=0, start=0, value_range=None):
             images = _brightened(images, kinds["intensity"], drawn, value_range)
         return images, *rest
 
-    return numbered(dataset, start).map(change, num_parallel_calls=2, deterministic=True).prefetch(2)
+    at_once = {"num_parallel_calls": workers, "deterministic": True} if workers > 1 else {}
+    return numbered(dataset, start).map(change, **at_once).prefetch(2)
 
 
 def _check_parts(dataset):

@@ -50,7 +50,10 @@ class Job:
             drop_remainder=_even(config, self.data),
         )  # fmt: skip
         if config.augment:
-            batches = augment(batches, config.augment, seed=config.seed, start=start, value_range=self.data.value_range)
+            batches = augment(
+                batches, config.augment, seed=config.seed, start=start, value_range=self.data.value_range,
+                workers=1 if config.deterministic else 2,
+            )  # fmt: skip
         if config.cutout:
             batches = cutout(batches, config.cutout, seed=config.seed, start=start)
         return batches
