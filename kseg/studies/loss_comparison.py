@@ -103,7 +103,7 @@ def _measured(entry, config, folder, data, head, surfaces, rows, steps, networks
     """The measures of a model, trained and measured unless that was done; None if its loss broke down."""
     path, clock = folder / "measures" / f"{entry.name}.h5", EpochTimes()
     if comparison_models.ended(entry) is None:
-        steps.say(" (compiling first)", 0)
+        steps.say("", 0)
         path.unlink(missing_ok=True)
         comparison_models.train(entry, config, head, [clock, steps.epochs()], networks)
     if comparison_models.ended(entry) != "finished":

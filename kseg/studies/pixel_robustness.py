@@ -91,7 +91,7 @@ class _Steps:
 
     def begin(self, entry, number):
         self._entry, self._before = entry, number * (self._training + MEASURING)
-        self._say(f" (model {number + 1} of {self._models}, compiling first)", 0)
+        self._say(f" (model {number + 1} of {self._models})", 0)
 
     def _say(self, what, steps):
         share = (self._before + steps) / (self._models * (self._training + MEASURING))

@@ -52,7 +52,7 @@ def run(config, folder, tell=None, known=None):
         first = robust_models.entry_of(robust_models.ORIGINAL, entry.seed, folder)
         records |= _perturbed(entry, first, bench, folder, steps)
         if not is_finished(entry.folder):
-            steps.begin(f"{entry.name} (compiling first)")
+            steps.begin(entry.name)
             robust_models.train(entry, config, folder, data.sizes["train"], [steps.epochs(entry)], networks)
         steps.end("train", entry)
         measures[entry.name] = _measured(entry, first, bench, folder, steps)

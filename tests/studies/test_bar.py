@@ -14,7 +14,7 @@ from kseg.studies import bar
 def told(monkeypatch, capsys, quiet, wait):
     monkeypatch.setattr(bar, "QUIET", quiet)
     with bar.Bar(Console(force_terminal=False, width=200)) as shown:
-        shown.tell("the first (compiling first)", 0.0)
+        shown.tell("the first", 0.0)
         time.sleep(wait)
         shown.tell("the last", 0.5)
     time.sleep(2 * quiet if quiet < 1 else 0)  # nothing more once it has ended
@@ -23,8 +23,8 @@ def told(monkeypatch, capsys, quiet, wait):
 
 def test_a_line_after_a_time_without_any(monkeypatch, capsys):
     first, *still, last = told(monkeypatch, capsys, 0.12, 0.5)
-    assert first == "begins with the first (compiling first)" and last.startswith("50% done after")
-    assert still and all(line.startswith("still at the first (compiling first), 0.") for line in still)
+    assert first == "begins with the first" and last.startswith("50% done after")
+    assert still and all(line.startswith("still at the first, 0.") for line in still)
 
 
 def test_no_line_before_that_time(monkeypatch, capsys):
@@ -84,14 +84,14 @@ class Clock:
 
 
 SAID = {
-    0: ("model 1 (compiling first)", 0.4), 1: ("model 1: epoch 3", 0.42), 10: ("model 2: epoch 1", 0.5),
+    0: ("model 1", 0.4), 1: ("model 1: epoch 3", 0.42), 10: ("model 2: epoch 1", 0.5),
     15: ("model 2: epoch 9", 0.55), 17: None,
 }  # fmt: skip
 
 
 def test_a_quiet_study_says_every_three_minutes_what_it_is_at(monkeypatch):
     lines = Clock(monkeypatch, SAID).run()
-    assert lines[0] == (0, "begins with model 1 (compiling first)")
+    assert lines[0] == (0, "begins with model 1")
     (tenth,) = (each for each in lines if "done after" in each[1])
     assert tenth == (10, "50% done after 10.0 minutes, about 50.0 left (model 2: epoch 1)")  # a tenth in ten minutes
     still = [each for each in lines if each[1].startswith("still at ")]
