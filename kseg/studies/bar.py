@@ -48,13 +48,13 @@ class Bar:
         self._said = time.monotonic()
         self._console.print(line, highlight=False, soft_wrap=True, markup=False)
 
-    def tell(self, what, share):
-        """Say what is being done, and which share of all is done."""
+    def tell(self, what, share, begins=False):
+        """Say what is being done or, without a terminal, begins (a line of its own), and which share of all is done."""
         self._bar.update(self._task, completed=share, description=what)
         self._what = what
         if self._first is None:  # a study that goes on begins with what was done before
             self._first, self._told = (time.monotonic(), share), int(share * 10)
-        if not self._terminal and "compiling" in what:
+        if begins and not self._terminal:
             self._say(f"begins with {what}")
         if not self._terminal and int(share * 10) > self._told:
             self._told, minutes = int(share * 10), (time.monotonic() - self._first[0]) / 60

@@ -32,7 +32,7 @@ class Steps:
         """Tell what is being done with the model, of which so many epochs are done."""
         share = (self._number + epochs / self._epochs) / self._models
         about = f"{self._entry.name}{what}, model {self._number + 1} of {self._models}"
-        self._tell(about, self._before + (1 - self._before) * share)
+        self._tell(about, self._before + (1 - self._before) * share, not epochs)
 
     def epochs(self):
         """A Keras callback."""

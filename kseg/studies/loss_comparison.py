@@ -57,7 +57,7 @@ def run(config, folder, tell=None, known=None, say=None):
         config: `kseg.configs.CompareLosses`.
         folder: Path of the study; models go to `models/`, measures to `measures/`. What is there is not done again;
             measures of another model are refused.
-        tell: called with (what is being done, share of all that is done).
+        tell: called with (what is being done, share of all that is done[, True where a model begins]).
         known: what `checked` gave, if that was asked before.
         say: called with a line to warn of.
 

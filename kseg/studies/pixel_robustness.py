@@ -33,7 +33,7 @@ def run(config, folder, tell=None):
     Args:
         config: `kseg.configs.PixelRobustness`.
         folder: Path of the study; models go to `models/`, measures to `measures/`. What is there is not done again.
-        tell: called with (what is being done, share of all that is done).
+        tell: called with (what is being done, share of all that is done[, True where a model begins]).
 
     Returns:
         Result.
@@ -95,7 +95,7 @@ class _Steps:
 
     def _say(self, what, steps):
         share = (self._before + steps) / (self._models * (self._training + MEASURING))
-        self._tell(f"{self._entry.name}{what}", share)
+        self._tell(f"{self._entry.name}{what}", share, not steps)
 
     def epochs(self):
         """A Keras callback."""

@@ -33,7 +33,7 @@ class Progress:
         return self._cost[part] + (self._own if part == "measure" and entry.label == ORIGINAL else 0.0)
 
     def begin(self, what):
-        self._tell(what, self._share())
+        self._tell(what, self._share(), True)
 
     def _share(self, more=0.0):
         return min(1.0, (sum(self._done.values()) + more) / self._all)

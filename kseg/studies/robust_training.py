@@ -32,7 +32,7 @@ def run(config, folder, tell=None, known=None):
         folder: Path of the study; models go to `models/`, training sets to `perturbed/`, images made on model 1 to
             `attacked/`, measures to `measures/`. What is there is not done again; what was made of another model or
             with other options is refused.
-        tell: called with (what is being done, share of all that is done).
+        tell: called with (what is being done, share of all that is done[, True where a model begins]).
         known: what `checked` gave, if that was asked before.
 
     Returns:

@@ -14,7 +14,7 @@ from kseg.studies import bar
 def told(monkeypatch, capsys, quiet, wait):
     monkeypatch.setattr(bar, "QUIET", quiet)
     with bar.Bar(Console(force_terminal=False, width=200)) as shown:
-        shown.tell("the first", 0.0)
+        shown.tell("the first", 0.0, begins=True)
         time.sleep(wait)
         shown.tell("the last", 0.5)
     time.sleep(2 * quiet if quiet < 1 else 0)  # nothing more once it has ended
@@ -84,7 +84,7 @@ class Clock:
 
 
 SAID = {
-    0: ("model 1", 0.4), 1: ("model 1: epoch 3", 0.42), 10: ("model 2: epoch 1", 0.5),
+    0: ("model 1", 0.4, True), 1: ("model 1: epoch 3", 0.42), 10: ("model 2: epoch 1", 0.5),
     15: ("model 2: epoch 9", 0.55), 17: None,
 }  # fmt: skip
 
