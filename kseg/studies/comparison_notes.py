@@ -41,6 +41,11 @@ def of_search(result, config):
                 f"At the edge of what was tried: {', '.join(losses)} ({rate:g}, the {side} rate). Try --rates "
                 f"{' '.join(f'{rate:g}' for rate in rates)}."
             )
+    if untaught := [loss for loss in result.losses if loss in search.untaught]:
+        lines.append(
+            f"No foreground was found with any rate by {', '.join(untaught)}: its rate is a guess. Try a larger "
+            "--budget, or more --epochs."
+        )
     known = [loss for loss in result.losses if search.rates.get(loss) is not None]
     if known and not result.changed:
         lines.append("No rate that was tried was better than the given one.")

@@ -67,6 +67,7 @@ def facts(found):
     return {
         "budget": found.budget, "minutes": found.minutes, "minutes_of_first_epoch": found.first_minutes,
         "epochs": found.epochs, "rates": found.rates, "edge": found.edge, "why": found.why,
+        "untaught": found.untaught,
         "finalists": found.finalists,
     }  # fmt: skip
 

@@ -170,6 +170,11 @@ def rates(result, budget):
     ]  # fmt: skip
     edges = ", ".join(f"`{loss}` {search.rates[loss]:g} ({side})" for loss, side in search.edge.items())
     lines += [f"At the edge of the rates tried, so that a better one may lie beyond: {edges}.", ""] * bool(edges)
+    untaught = ", ".join(f"`{loss}`" for loss in search.untaught)
+    lines += [
+        f"No foreground was found with any rate by {untaught} in so short a training: which rate suits it is not "
+        "known, and the one taken is the nearest to the middle of those tried.", "",
+    ] * bool(untaught)  # fmt: skip
     for loss, whys in search.why.items():
         told = "; ".join(f"at {rate:g} {why}" for rate, why in whys.items())
         lines += [f"`{loss}` broke down in the search: {told}.", ""]

@@ -47,6 +47,15 @@ class Search(NamedTuple):
         return {loss: ends[rate] for loss, rate in self.rates.items() if rate in ends}
 
     @property
+    def untaught(self):
+        """Losses that ended but found no foreground with any rate: which rate suits them is not known."""
+        best = {}
+        for entry in self._entries:
+            if entry["score"] is not None:
+                best[entry["loss"]] = max(entry["score"], best.get(entry["loss"], 0.0))
+        return tuple(loss for loss in self.rates if best.get(loss) == 0)
+
+    @property
     def why(self):
         """{loss: {rate: what was wrong}} of the candidates that broke down."""
         found = {}

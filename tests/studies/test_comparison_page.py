@@ -179,6 +179,13 @@ def test_what_the_search_took_and_rates_at_its_edge_are_told():
     page = page_of(result, budget=3.0)
     assert "It took 1.5 of 3 minutes: 24 epochs of training, over 6 candidates" in page
     assert f"a better one may lie beyond: `{FOCAL}` 0.016 (highest).\n" in page
+    assert "No foreground was found" not in page
+    blank = [
+        [each | {"score": 0.0 if each["loss"] == FOCAL else each["score"]} for each in trials] for trials in rounds
+    ]
+    assert f"No foreground was found with any rate by `{FOCAL}` in" in page_of(
+        replace(result, search=Search(blank, rates, (DB, FOCAL)))
+    )
     assert "edge of the rates" not in page_of(
         replace(result, search=Search(rounds, rates | {FOCAL: 0.004}, (DB, FOCAL)))
     )

@@ -301,6 +301,11 @@ def test_lines_tell_what_was_used_and_which_rates_lie_at_the_edge():
         "At the edge of what was tried: high (0.016, the highest rate). Try --rates 0.016 0.064 0.256.",
         "No rate ended in the search: none.",
     ]
+    none = {each["loss"]: 0.0 for each in trials if each["loss"] == "mid"}
+    blank = search._replace(rounds=[[each | {"score": none.get(each["loss"], each["score"])} for each in trials]])
+    assert blank.untaught == ("mid",) and search.untaught == ()
+    told = comparison_notes.of_search(result_of(blank, ("low", "mid"), ["low"]), config)
+    assert told[-1].startswith("No foreground was found with any rate by mid: ")
     small = search._replace(budget=0.5)
     assert "One epoch of all candidates took 1 minutes: --budget was too little." in comparison_notes.of_search(
         result_of(small, ("mid",), ["mid"]), config
