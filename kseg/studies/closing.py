@@ -35,7 +35,7 @@ def write(folder, result, decided, tables, draw, page):
 
 
 def show(console, title, columns, rows, decided, notes, made, path):
-    """Print a table of scores, the verdicts, what else there is to say, and where all is.
+    """Print a table of scores, the verdicts if there are any, what else there is to say, and where all is.
 
     Args:
         console: a `rich.console.Console`.
@@ -49,9 +49,12 @@ def show(console, title, columns, rows, decided, notes, made, path):
     for cells in rows:
         table.add_row(*cells)
     console.print(table)
-    table = Table("claim", "verdict", box=box.SIMPLE_HEAD)
-    for claim in decided:
-        table.add_row(f"{claim['claim']}  {claim['text']}", claim["verdict"])
-    console.print(table, highlight=False)
+    if all(claim["verdict"] == "not decided" for claim in decided):
+        notes = [*notes, f"None of the document's {len(decided)} claims can be decided by this; claims.json tells why."]
+    else:
+        table = Table("claim", "verdict", box=box.SIMPLE_HEAD)
+        for claim in decided:
+            table.add_row(f"{claim['claim']}  {claim['text']}", claim["verdict"])
+        console.print(table, highlight=False)
     for line in [*notes, f"{made} are in {path}/", f"Next: look at {path / 'summary.md'}"]:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
