@@ -101,7 +101,7 @@ def _stopped_like_ctrl_c():
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)  # None: not set from Python
 
 
 def _run(command, config):
@@ -130,8 +130,8 @@ def _parse(config, argv, program):
             raise
         message = _one_line(complaint.getvalue()).removeprefix(f"Error parsing {config.__name__}: ")
         raise ValueError(f"{message.rstrip('.')}. See {program} --help.") from None
-    words = {word.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_") for word in argv}
-    object.__setattr__(parsed, "given", frozenset(words & {field.name for field in fields(parsed)}))
+    words = {word.partition("=")[0][2:].replace("-", "_").removeprefix("no_") for word in argv if word.startswith("--")}
+    parsed.typed(words & {field.name for field in fields(parsed)})
     return parsed
 
 

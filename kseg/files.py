@@ -22,7 +22,9 @@ def atomic(path):
         'whole'
     """
     path = Path(path)
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{path} cannot be written. Expected a folder that can be written to; choose another.")
     try:
         yield part
         os.replace(part, path)

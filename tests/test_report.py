@@ -368,6 +368,12 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_neighbour_whose_name_ends_in_part_stays(tmp_path):
+    files.write_text(tmp_path / "x.part.txt", "mine")
+    files.write_text(tmp_path / "x.txt", "another")
+    assert (tmp_path / "x.part.txt").read_text() == "mine"
+
+
 def test_score_table_has_the_classes_in_their_order_and_every_number_in_its_column():
     rows = ["background", "posterior", "anterior", "foreground mean"]
     summary = {}

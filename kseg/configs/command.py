@@ -31,6 +31,10 @@ class Command:
     given = frozenset()  # names of the options that stood on the command line
     otherwise = {}  # option: its value if not given, where that is not its default
 
+    def typed(self, names):
+        """Told the names of the options that stood on the command line, with their default or not."""
+        object.__setattr__(self, "given", frozenset(names))
+
     def command(self):
         """The command line that gives this config again, defaults left out."""
         words = []
@@ -50,6 +54,12 @@ class Study(Command):
     def otherwise(self):
         """{option: its value if not given}; with `resume` the run to go on with tells them."""
         return {} if self.resume else self.PRESETS[self.preset]
+
+    def typed(self, names):
+        """See `Command.typed`; refuses options beside `resume` that have their default too."""
+        super().typed(names)
+        for name in sorted(self.given - {"resume"}) if self.resume else ():
+            check(False, flag(name), getattr(self, name), "no other option beside --resume")
 
     def complete(self):
         """Refuse options beside `resume`, and give those that are not given their values."""

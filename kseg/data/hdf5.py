@@ -33,6 +33,7 @@ OPTIONAL = {"instances": np.uint16}
 AGAIN = "prepare it again"
 ATTRIBUTES = ("name", "classes", "value_range", "command", "sources", "split_rule", "seed")
 BLOCK = 256
+LONGEST_CASE = 1000  # bytes of a name
 _COMPRESSION_LIMIT = 2000  # no filter of HDF5 packs tighter; what claims more is damaged or hostile
 
 
@@ -90,6 +91,7 @@ class DataFile:
             raise self._bad(f"lacks the attributes {', '.join(missing)}", AGAIN)
         self.name = str(attributes["name"])
         self.classes, self.value_range = self._check_attributes(attributes)
+        self._sources = self._check_sources(attributes["sources"])
         self.preprocessing = self._check_preprocessing(attributes.get("preprocessing"))
         self.sizes, self.shape = {}, None
         split_of = {}
@@ -104,13 +106,27 @@ class DataFile:
     def _check_attributes(self, attributes):
         try:
             classes = json.loads(attributes["classes"])
-            value_range = tuple(float(v) for v in attributes["value_range"])
+            low, high = (float(v) for v in attributes["value_range"])
             fits = isinstance(classes, list) and 2 <= len(classes) <= 256 and all(isinstance(c, str) for c in classes)
-        except (ValueError, TypeError):
+            fits = fits and len(set(classes)) == len(classes) and "".join([self.name, *classes]).isprintable()
+        except (ValueError, TypeError, RecursionError):
             fits = False
-        if not fits or len(value_range) != 2:
-            raise self._bad("has classes or a value range that cannot be used", AGAIN)
-        return classes, value_range
+        if not fits or not -np.inf < low < high < np.inf:
+            raise self._bad("has a name, classes or a value range that cannot be used", AGAIN)
+        return classes, (low, high)
+
+    def _check_sources(self, words):
+        wanted = {"file": str, "bytes": int, "sha256": str}
+        try:
+            sources = json.loads(words)
+            fits = isinstance(sources, list) and all(
+                {name: type(value) for name, value in each.items()} == wanted for each in sources
+            )
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            fits = False
+        if not fits:
+            raise self._bad("has sources that cannot be read", AGAIN)
+        return sources
 
     def _check_preprocessing(self, words):
         try:
@@ -123,7 +139,10 @@ class DataFile:
         if not isinstance(group, h5py.Group):
             raise self._bad(f"has no group {split} of its own", AGAIN)
         images = self._array(group, split, "images")
-        scaled = images.dtype == np.uint8 and "scale" in images.attrs
+        scale = images.attrs.get("scale")
+        scaled = (
+            images.dtype == np.uint8 and np.ndim(scale) == 0 and isinstance(scale, np.floating) and 0 < scale < np.inf
+        )
         if images.ndim != 4 or not (scaled or images.dtype == np.float32):
             raise self._bad(f"has {split}/images {images.shape} {images.dtype}, scale unknown", AGAIN)
         if self.shape not in (None, images.shape[1:]):
@@ -142,6 +161,10 @@ class DataFile:
 
     def _check_index(self, split):
         """The cases of a split, after a look at the order of its rows and at their boxes."""
+        names = self._file[split]["case"]
+        for start in range(0, len(names), 16):  # few at once: many rows may refer to one long text
+            if max(map(len, names[start : start + 16])) > LONGEST_CASE:
+                raise self._bad(f"has a {split}/case of more than {LONGEST_CASE} bytes", AGAIN)
         try:
             index = self.index(split)
         except UnicodeDecodeError:
@@ -198,7 +221,7 @@ class DataFile:
     def attributes(self):
         """The file attributes; `sources` decoded."""
         values = {name: self._file.attrs[name] for name in ATTRIBUTES}
-        return {**values, "classes": self.classes, "sources": json.loads(values["sources"])}
+        return {**values, "classes": self.classes, "sources": self._sources}
 
     def fingerprint(self):
         """One SHA-256 for all arrays, from those stored with them."""

@@ -14,9 +14,14 @@ def read_mask(path, axis=None, orientation=None):
     Raises:
         FileNotFoundError, ValueError: as there, or DICOM, colours, or numbers that are not whole.
     """
+    return mask_case(path, axis, orientation)[0]
+
+
+def mask_case(path, axis=None, orientation=None):
+    """What `read_mask` gives, and the `kseg.data.read.Origin` of the file."""
     if KINDS[ending(path)] == "dicom":
         raise ValueError(f"{path} is DICOM. Expected a mask as PNG, TIFF, NIfTI or .npy; convert it.")
-    pixels = read_case(path, axis, orientation, labels=True).pixels
+    pixels, *_, origin, _ = read_case(path, axis, orientation, labels=True)
     if pixels.shape[-1] > 1 and (pixels[..., :1] != pixels).any():
         raise ValueError(f"{path} has colours. Expected one number a class; convert it to gray or to a palette.")
     values = pixels[..., 0]
@@ -24,7 +29,9 @@ def read_mask(path, axis=None, orientation=None):
         if (values != np.rint(values)).any() or np.abs(values).max() >= 2**31:
             raise ValueError(f"{path} has values such as {_odd(values):g}. Expected whole numbers; convert it.")
         values = values.astype(np.int64)
-    return values.astype(np.uint8) if values.dtype.kind == "b" else values
+    if values.dtype.kind == "u" and values.dtype.itemsize > 4 and values.max() >= 2**31:
+        raise ValueError(f"{path} has values such as {values.max()}. Expected below 2^31; convert it.")
+    return (values.astype(np.uint8) if values.dtype.kind == "b" else values), origin
 
 
 def classes_of(found, config):

@@ -93,6 +93,11 @@ class Preprocessing:
         """What the bytes of rounded images are multiplied by, for `kseg.data.Writer`; None for float32 images."""
         return self.value_range[1] / LEVELS if self.rounded else None
 
+    @property
+    def resizes(self):
+        """Whether the size of pixels changes, not only what is around them."""
+        return self.size is not None or self.downsample > 1
+
     def images(self, pixels):
         """The images of one case as a model sees them.
 

@@ -37,9 +37,18 @@ def white(pixels):
     )
 
 
+def highest(volume, upper_percentile=100.0):
+    """The `upper_percentile` of a volume, of black and white as of 0 and 1; ValueError where its range overflows."""
+    if volume.dtype.kind == "b":
+        volume = volume.view(np.uint8)
+    if volume.dtype.kind == "f" and not volume.max() / 2 - volume.min() / 2 < np.finfo(volume.dtype).max / 2:
+        raise ValueError(f"has values from {volume.min():g} to {volume.max():g}. Expected a range that can be computed")
+    return np.percentile(volume, upper_percentile)
+
+
 def limits(volume, upper_percentile=100.0):
     """(minimum, `upper_percentile`) of a volume; ValueError where these are equal."""
-    low, high = volume.min(), np.percentile(volume, upper_percentile)
+    low, high = volume.min(), highest(volume, upper_percentile)
     if not high > low:
         raise ValueError(f"holds the value {low:g} almost everywhere. Expected an image with contrast")
     return low, high
@@ -61,7 +70,7 @@ def scale(volume, max_value, upper_percentile=100.0, ends=None):
         float32 of the same shape in [0, max_value].
     """
     low, high = limits(volume, upper_percentile) if ends is None else ends
-    if volume.dtype.kind in "iu":
+    if volume.dtype.kind in "biu":
         volume = volume.astype(np.float64)  # the difference of two int16 may be none
     return (np.clip((volume - low) / (high - low), 0, 1) * max_value).astype(np.float32)
 

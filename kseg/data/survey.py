@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kseg.data.mask_values import JPEG, class_ids, read_mask
+from kseg.data.mask_values import JPEG, class_ids, mask_case
 from kseg.data.pairs import Pair
 from kseg.data.read import KINDS, ending, read_case
-from kseg.data.recipe import source_entry
+from kseg.data.recipe import highest, source_entry
 
 TURNED = "turned to {} by their headers"
 
@@ -98,7 +98,9 @@ def look(pairs, config, root, progress=iter):
 def _look_at(pair, config, survey):
     """Add what is found to the survey, or return why the pair cannot be used."""
     pixels, _, _, origin, remarks = read_case(pair.image, config.axis, survey.orientation)
-    mask = read_mask(pair.mask, config.axis, survey.orientation)
+    mask, lies = mask_case(pair.mask, config.axis, survey.orientation)
+    if origin.turned != lies.turned and any(each.turned != each.orientation for each in (origin, lies)):
+        return "turned by the header of image or mask, but the other's does not tell where it lies"
     if mask.shape != pixels.shape[:3]:
         return f"mask of another size ({_sized(mask.shape)}, the image {_sized(pixels.shape[:3])})"
     values = np.unique(mask)
@@ -119,7 +121,7 @@ def _look_at(pair, config, survey):
         survey.remark(pair, what)
     if origin.turned != origin.orientation:
         survey.remark(pair, TURNED.format(origin.turned))
-    flat = bool(np.percentile(pixels, config.upper_percentile) <= pixels.min())
+    flat = bool(highest(pixels, config.upper_percentile) <= pixels.min())
     survey.seen.append(Seen(pair, pixels.shape[1:3], len(pixels), pixels.dtype == np.uint8, flat))
     return None
 

@@ -1,5 +1,6 @@
 """Masks of files: read, prepared as for training, predicted in batches over files, written as they came."""
 
+import errno
 import time
 from collections import deque
 from pathlib import Path
@@ -14,6 +15,7 @@ from kseg.inference.sliding import bands, class_ids
 from kseg.inference.trained import Trained, open_trained
 
 UNREADABLE = (ValueError, OSError, MemoryError)  # what a bad file raises
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class Prediction(NamedTuple):
@@ -95,15 +97,17 @@ class _Work:
         """The images `[n, h, w, C]` of the file as the model sees them, or None and the reason in `error`."""
         rules, path = self.trained.preprocessing, self.job.path
         try:
-            case = read_case(path, axis=rules.axis, orientation=rules.orientation)
-            images = rules.images(case.pixels)
+            return self._read(read_case(path, axis=rules.axis, orientation=rules.orientation))
         except UNREADABLE as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            self.error = reason.removeprefix(f"{path} ")
+            self.ids, self.error = None, _reason(error, path)
             return None
+
+    def _read(self, case):
+        rules = self.trained.preprocessing
+        images = rules.images(case.pixels)
         self.origin, self.remarks, self.total = case.origin, tuple(case.remarks), len(images) * images.shape[1]
         self.ids = np.empty(images.shape[:3], np.uint8)
-        if self.job.probabilities is not None:
+        if self.job.probabilities is not None or rules.resizes:
             self.p = np.empty((*images.shape[:3], self.trained.model.output_shape[-1]), np.float32)
         self.picture = None if self.job.overlay is None else picture_of(case)
         return images
@@ -119,11 +123,19 @@ class _Work:
         self.done += len(p)
         return place.stop == self.ids.shape[1]
 
+    def _ids(self, size):
+        """Class ids in the original size; what was resized goes back as probabilities, whose borders are smooth."""
+        rules = self.trained.preprocessing
+        if not rules.resizes:
+            return rules.labels_back(self.ids, size)
+        slices = (rules.probabilities_back(self.p[i : i + 1], size)[0] for i in range(len(self.p)))
+        return np.stack([class_ids(p, self.threshold) for p in slices])
+
     def write(self):
         """Write the results in the original size; returns (n, H, W) and the share of each class."""
         rules, size = self.trained.preprocessing, self.origin.size
-        ids = rules.labels_back(self.ids, size)
-        if self.p is not None:
+        ids = self._ids(size)
+        if self.job.probabilities is not None:
             write_probabilities(self.job.probabilities, rules.probabilities_back(self.p, size), self.origin)
         if self.picture is not None:
             save_overlay(self.job.overlay, self.picture, ids, self.trained.classes, self.job.path.name)
@@ -160,8 +172,17 @@ def _predicted(trained, jobs, threshold, seen, watch):
     yield from finished()
 
 
+def _reason(error, path):
+    return (" ".join(str(error).split()) or type(error).__name__).removeprefix(f"{path} ")
+
+
 def _result(work):
     if work.error is not None:
         return Prediction(work.job.path, None, (), (), 0.0, work.remarks, work.error)
-    shape, shares = work.write()
+    try:
+        shape, shares = work.write()
+    except UNREADABLE as error:
+        if getattr(error, "errno", None) in OF_THE_DISK:  # the next file would not be written either
+            raise
+        return Prediction(work.job.path, None, (), (), 0.0, work.remarks, _reason(error, work.job.path))
     return Prediction(work.job.path, work.job.mask, shape, shares, 0.0, work.remarks)

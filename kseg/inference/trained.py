@@ -74,7 +74,7 @@ def _recorded(path):
         record = json.loads(file.read_text(encoding="utf-8"))
         rules, classes = record["preprocessing"], record["data"]["classes"]
         told = rules is not None and isinstance(classes, list) and all(isinstance(name, str) for name in classes)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         told = False
     if not told:
         raise ValueError(f"{file} does not tell how the images were prepared for {path}. Expected it to; {advice}.")

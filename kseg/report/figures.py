@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from kseg.files import atomic
@@ -48,7 +49,10 @@ def outcome_overlay(image, value_range, mask, ids):
 
 
 def save_figure(figure, path, dpi=100):
-    """Write a figure atomically, cut to its contents."""
+    """Write a figure atomically, cut to its contents; a dollar sign in a name is one, and begins no formula."""
+    for text in figure.findobj(Text):
+        if "$" in text.get_text():
+            text.set_parse_math(False)
     with atomic(path) as part:
         figure.savefig(part, dpi=dpi, bbox_inches="tight")
 

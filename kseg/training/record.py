@@ -66,7 +66,7 @@ class RunFolder:
         folder._began, folder._spent = time.monotonic(), record.get("seconds") or 0.0
         folder.save(status="running", resumed=record.get("resumed", 0) + 1)
         (path / "error.txt").unlink(missing_ok=True)  # of the attempt before
-        for part in (*path.glob("*.part*"), *path.glob("state/*.part*")):  # what it was writing when it was killed
+        for part in (*path.glob(".*.part*"), *path.glob("state/.*.part*")):  # what it was writing when it was killed
             part.unlink()
         return folder
 

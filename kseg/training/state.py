@@ -62,8 +62,10 @@ def read_progress(folder):
             if archive.getinfo(FACTS).file_size > LARGEST_FACTS:
                 raise ValueError(f"{FACTS} is too large")
             facts = json.loads(archive.read(FACTS))
+        if not all(isinstance(row, dict) and row.keys() == facts["rows"][0].keys() for row in facts["rows"]):
+            raise ValueError("its history has rows that differ")
         return Progress(path=path, **facts)
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path} cannot be read ({error}). Expected the state of a training run of this version; begin a new run."
         ) from None

@@ -254,17 +254,52 @@ def swap_rows(train):
         (lambda file: file.attrs.__setitem__("classes", '{"a": 1, "b": 2}'), "classes"),
         (lambda file: file.attrs.__setitem__("value_range", [1.0]), "value range"),
         (lambda file: file.attrs.__setitem__("format", np.arange(3)), "format"),
+        (lambda file: file.attrs.__setitem__("classes", '["a", "a"]'), "classes"),
+        (lambda file: file.attrs.__setitem__("classes", r'["a", "\u001b]0;b"]'), "classes"),
+        (lambda file: file.attrs.__setitem__("value_range", [1.0, 0.0]), "value range"),
+        (lambda file: file.attrs.__setitem__("value_range", [0.0, np.inf]), "value range"),
+        (lambda file: file.attrs.__setitem__("sources", "[" * 10**5), "sources"),
+        (lambda file: file.attrs.__setitem__("sources", "[1]"), "sources"),
+        (lambda file: file.attrs.__setitem__("sources", '[{"file": "a", "bytes": 1}]'), "sources"),
+        (lambda file: file["train/case"].__setitem__(slice(None), "a" * 1001), "more than 1000 bytes"),
         (lambda file: swap_rows(file["train"]), "not sorted"),
         (lambda file: file["test/case"].__setitem__(slice(None), "a"), "in train and test"),
         (lambda file: file["train/box"].__setitem__((slice(None), 1), 7), "outside its image"),
         (lambda file: file["train/box"].__setitem__((0, 2), 1), "two for one case"),
     ],
-    ids=["one class", "a dict", "range", "format", "unsorted", "case twice", "box outside", "two boxes"],
+    ids=[
+        "one class",
+        "a dict",
+        "range",
+        "format",
+        "class twice",
+        "escape",
+        "range turned",
+        "endless range",
+        "deep sources",
+        "sources",
+        "source without hash",
+        "long case",
+        "unsorted",
+        "case twice",
+        "box outside",
+        "two boxes",
+    ],
 )
 def test_what_the_schema_forbids_is_refused(path, damage, message):
     with change(path) as file:
         damage(file)
     assert message in refusal(path)
+
+
+@pytest.mark.parametrize("scale", [np.nan, np.inf, -1.0, 0.0, [1.0, 2.0], "1"])
+def test_scales_that_make_no_images_are_refused(path, scale):
+    with change(path) as file:
+        levels = np.zeros(file["test/images"].shape, np.uint8)
+        del file["test/images"]
+        file["test/images"] = levels
+        file["test/images"].attrs["scale"] = scale
+    assert "scale" in refusal(path)
 
 
 def test_bytes_without_a_scale_are_refused(path):

@@ -156,13 +156,47 @@ def test_dicom_gives_png(trained, tmp_path):
         np.testing.assert_array_equal(np.asarray(mask), pixels < 128)  # MONOCHROME1: the least is the brightest
 
 
-def test_images_are_resized_as_for_training_and_masks_back(identity, tmp_path):
-    blocks = RNG.integers(0, 2, (4, 6)).astype(np.uint8) * 255
-    Image.fromarray(blocks.repeat(3, 0).repeat(2, 1)).save(tmp_path / "a.png")  # 12 x 12
-    trained = inference.Trained(identity, CLASSES, Preprocessing(channels=1, size=(4, 6)))
-    [result] = predict(trained, [tmp_path / "a.png"], tmp_path / "masks")
+@pytest.mark.parametrize("steps", [{"size": (4, 6)}, {"downsample": 3}], ids=str)
+def test_what_was_resized_comes_back_as_smooth_as_its_probabilities(identity, tmp_path, steps):
+    y, x = np.mgrid[:18, :24]
+    pixels = np.clip(255 * (0.5 + 0.05 * (np.hypot(y - 9, x - 12) - 6)), 0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    rules = Preprocessing(channels=1, **steps)
+    trained = inference.Trained(identity, CLASSES, rules)
+    [result] = predict(trained, [tmp_path / "a.png"], tmp_path / "masks", probabilities=True, threshold=0.4)
     with Image.open(result.mask) as mask:
-        np.testing.assert_array_equal(np.asarray(mask), blocks.repeat(3, 0).repeat(2, 1) > 0)
+        mask = np.asarray(mask)
+    p = np.load(tmp_path / "masks/probabilities/a.npy")[..., 0]
+    np.testing.assert_array_equal(mask, p > 0.4)
+    assert mask.shape == (18, 24) and result.shares[1] == pytest.approx(mask.mean())
+    stairs = rules.labels_back((rules.images(pixels[None, ..., None])[..., 0] > 0.4).astype(np.uint8), (18, 24))[0]
+    truth = pixels > 0.4 * 255
+    assert (mask != truth).sum() < (stairs != truth).sum()
+
+
+def test_an_image_that_cannot_be_written_does_not_stop_the_others(trained, tmp_path):
+    for name in "abc":
+        np.save(tmp_path / f"{name}.npy", np.eye(3))
+    found = inference.predict_files(trained, [tmp_path], tmp_path / "masks")
+    (tmp_path / "masks/b.npy").mkdir()  # in the way
+    results = list(found)
+    assert [result.error is None for result in results] == [True, False, True]
+    assert results[1].mask is None and "b.npy" in results[1].error
+    assert np.load(tmp_path / "masks/c.npy").sum() == 3
+
+
+def test_black_and_white_arrays_are_images(identity, tmp_path):
+    np.save(tmp_path / "a.npy", np.eye(3) > 0)
+    rules = Preprocessing(channels=1, intensity="percentile")
+    [result] = predict(inference.Trained(identity, CLASSES, rules), [tmp_path / "a.npy"], tmp_path / "masks")
+    np.testing.assert_array_equal(np.load(result.mask), np.eye(3))
+
+
+def test_dollar_signs_in_names_are_no_formulas(identity, tmp_path):
+    Image.fromarray(np.eye(9, dtype=np.uint8) * 255).save(tmp_path / "p$\\b$.png")
+    trained = inference.Trained(identity, ("dark", "$x_$"), Preprocessing(channels=1))
+    [result] = predict(trained, [tmp_path], tmp_path / "masks", overlays=True)
+    assert result.error is None and len(list((tmp_path / "masks/overlays").iterdir())) == 1
 
 
 def test_large_images_go_through_windows_of_the_size_of_training(tmp_path):

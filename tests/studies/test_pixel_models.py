@@ -101,7 +101,7 @@ def test_what_was_left_of_a_broken_training_is_removed(trained, tmp_path):
     config = PixelRobustness(data="volumes", seeds=1)
     entry = entry_of(config, tmp_path, "bce")
     entry.folder.mkdir(parents=True)
-    (entry.folder / "model.part.keras").write_bytes(b"half")
+    (entry.folder / ".model.part.keras").write_bytes(b"half")
     pixel_models.train(entry, config, tmp_path)
     assert not entry.folder.exists() and len(trained) == 1
 

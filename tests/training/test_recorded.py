@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from kseg.data import DataFile
 from kseg.files import write_json
 from kseg.training import run
 from kseg.training.recorded import config_of, read_record, recorded
+from kseg.training.state import STATE, read_progress
 
 LUNGS = "lungs(size=32, counts=(5, 2, 2))"
 
@@ -72,6 +74,33 @@ def test_an_option_that_was_changed_is_named(tmp_path, words, message):
         with pytest.raises(ValueError, match=message) as error:
             recorded(given, read_record(path, "train"), path, own)
         assert "\n" not in str(error.value)
+
+
+def test_a_folder_named_like_an_option_is_no_option(tmp_path):
+    path = written(tmp_path / "run", Train(dropout=0.3))
+    for words in (["--resume", "dropout"], ["--config", path, "--output", "dropout"], ["--output=no-bn"]):
+        assert not parsed(*words).given & {"dropout", "bn"}
+    assert {"bn", "verify"} <= parsed("--no-bn", "--no_verify").given
+
+
+@pytest.mark.parametrize("words", [["--preset", "laptop"], ["--seeds", 5], ["--overwrite"], ["--no-overwrite"]])
+def test_a_study_takes_no_option_beside_resume_even_with_its_default(words):
+    with pytest.raises(ValueError, match="no other option beside --resume"):
+        cli._parse(configs.CompareLosses, ["--resume", "run", *map(str, words)], "compare_losses.py")
+    assert cli._parse(configs.CompareLosses, ["--resume", "run"], "compare_losses.py").resume == Path("run")
+
+
+@pytest.mark.parametrize(
+    "rows", ["[" * 10**5, "5", '[{"epoch": 1}, {"loss": 2}]', "[3]"], ids=["deep", "no", "odd", "3"]
+)
+def test_states_that_make_no_sense_are_refused(tmp_path, rows):
+    (tmp_path / "state").mkdir()
+    with zipfile.ZipFile(tmp_path / STATE, "w") as archive:
+        archive.writestr(
+            "training.json", f'{{"rows": {rows}, "updates": 1, "seeds": [], "callbacks": [], "stopped": 0}}'
+        )
+    with pytest.raises(ValueError, match="cannot be read .* begin a new run"):
+        read_progress(tmp_path)
 
 
 def test_options_of_the_record_may_be_repeated(tmp_path):
@@ -151,7 +180,7 @@ def test_a_run_whose_scores_were_not_written_is_scored(first, tmp_path):
     kept = {name: (folder / name).read_bytes() for name in ("cases.csv", "summary.json", "history.csv")}
     for name in (*kept, "examples.png", "curves.png"):
         (folder / name).unlink()
-    (folder / "state/last.part.keras").write_bytes(b"half")
+    (folder / "state/.last.part.keras").write_bytes(b"half")
     (folder / "record.json").write_text(json.dumps(facts | {"status": "running"}))
     shown = quiet()
     result = run.train(Train(resume=folder), shown)
@@ -160,7 +189,7 @@ def test_a_run_whose_scores_were_not_written_is_scored(first, tmp_path):
     assert len(result.history["loss"]) == 2
     again = json.loads((folder / "record.json").read_text())
     assert again["status"] == "finished" and again["resumed"] == 1 and again["best_epoch"] == facts["best_epoch"]
-    assert not (folder / "state/last.part.keras").exists()
+    assert not (folder / "state/.last.part.keras").exists()
 
 
 def test_a_broken_run_tells_how_to_go_on(tmp_path):
