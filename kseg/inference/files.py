@@ -105,7 +105,11 @@ class _Work:
     def _read(self, case):
         rules = self.trained.preprocessing
         images = rules.images(case.pixels)
-        self.origin, self.remarks, self.total = case.origin, tuple(case.remarks), len(images) * images.shape[1]
+        self.origin, self.remarks, self.total = (
+            case.origin,
+            (*case.remarks, *_colours(case.pixels, rules)),
+            len(images) * images.shape[1],
+        )
         self.ids = np.empty(images.shape[:3], np.uint8)
         if self.job.probabilities is not None or rules.resizes:
             self.p = np.empty((*images.shape[:3], self.trained.model.output_shape[-1]), np.float32)
@@ -170,6 +174,15 @@ def _predicted(trained, jobs, threshold, seen, watch):
         watch(work.job.path, work.done / work.total)
         yield from finished()
     yield from finished()
+
+
+def _colours(pixels, rules):
+    """What is said of images whose colours are not those of training."""
+    if pixels.shape[-1] == rules.channels:
+        return ()
+    if rules.channels == 3:
+        return ("gray, of which three equal channels were made",)
+    return ("colours became gray",) if (pixels[..., :1] != pixels).any() else ()
 
 
 def _reason(error, path):

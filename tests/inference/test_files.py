@@ -192,6 +192,22 @@ def test_black_and_white_arrays_are_images(identity, tmp_path):
     np.testing.assert_array_equal(np.load(result.mask), np.eye(3))
 
 
+@pytest.mark.parametrize(
+    ("channels", "pixels", "told"),
+    [(1, np.dstack([np.eye(4)] * 3), ()), (1, RNG.uniform(size=(4, 4, 3)), ("colours became gray",)),
+     (1, np.eye(4), ()), (3, np.eye(4), ("gray, of which three equal channels were made",)),
+     (3, RNG.uniform(size=(4, 4, 3)), ())],
+    ids=["gray as colours", "colours", "gray", "gray for colours", "as trained"],
+)  # fmt: skip
+def test_colours_that_training_had_not_are_told(tmp_path, channels, pixels, told):
+    image = keras.Input((None, None, channels))
+    model = keras.Model(image, keras.ops.mean(image, axis=-1, keepdims=True))
+    np.save(tmp_path / "a.npy", pixels)
+    trained = inference.Trained(model, CLASSES, Preprocessing(channels=channels))
+    [result] = predict(trained, [tmp_path / "a.npy"], tmp_path / "masks")
+    assert result.remarks == told and result.error is None
+
+
 def test_dollar_signs_in_names_are_no_formulas(identity, tmp_path):
     Image.fromarray(np.eye(9, dtype=np.uint8) * 255).save(tmp_path / "p$\\b$.png")
     trained = inference.Trained(identity, ("dark", "$x_$"), Preprocessing(channels=1))
