@@ -1,10 +1,12 @@
 """One kind of model against another: against variances written out, scipy where one factor is all, and Holm by hand."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from kseg.stats import ENOUGH, Comparison, compare, crossed_test
+from kseg.stats import ENOUGH, Comparison, Spread, compare, crossed_test, usual_spread
 
 NAN = float("nan")
 
@@ -236,3 +238,73 @@ def test_said_of_small_p_and_with_words_for_what():
 )
 def test_small_differences_are_told_with_two_digits(values, told):
     assert told in made(**dict(zip(("difference", "low", "high"), values, strict=True))).said()
+
+
+def kinds(values):
+    """What `compare` takes, of all pairs of `[K, S, N]`."""
+    scores = [dict(enumerate(each)) for each in values]
+    return {pair: ("dice", *pair, *(scores[k] for k in pair)) for pair in combinations(range(len(values)), 2)}
+
+
+def test_the_usual_spread_is_the_median_of_all_pairs():
+    values = np.random.default_rng(0).normal(0, [[[0.1]], [[0.2]], [[0.3]], [[5.0]]], (4, 5, 12))
+    variances = [np.var(values[a].mean(axis=1) - values[b].mean(axis=1), ddof=1) for a, b in combinations(range(4), 2)]
+    assert usual_spread(kinds(values), 3) == (pytest.approx(np.median(variances)), 3 * 4 / 2)
+    pair = kinds(values[:2])
+    assert usual_spread(pair, 1) == (pytest.approx(variances[0]), 4)  # of one pair it is its own
+    assert compare(pair, {"dice": usual_spread(pair, 1)}) == compare(pair)
+    few = pair | {"two": ("dice", "x", "y", *(dict(enumerate(v[:2])) for v in values[2:]))}
+    assert usual_spread(few, 2)[0] == pytest.approx(variances[0])  # two seeds tell next to nothing
+    empty = pair | {"no": ("dice", "x", "y", dict(enumerate(values[0])), dict(enumerate(np.full((5, 12), NAN))))}
+    assert usual_spread(empty, 2)[0] == pytest.approx(variances[0])
+    assert np.isnan(usual_spread({}, 0)).all() and compare(pair, {"dice": usual_spread({}, 0)}) == compare(pair)
+    assert compare(pair, {"other": Spread(9.0, 9.0)}) == compare(pair)
+    short = kinds(values[:3]) | {(0, 3): ("dice", 0, 3, dict(enumerate(values[0])), dict(enumerate(values[3][:4])))}
+    assert usual_spread(short, 3).freedom == 3 * 3 / 2  # four seeds are the fewest
+
+
+def test_seeds_vary_at_least_as_much_as_is_known_of_others():
+    values = np.random.default_rng(2).normal(0.02, 0.05, (3, 20))
+    own, cases = values.mean(axis=1).var(ddof=1), values.mean(axis=0).var(ddof=1) / 20
+    plain = crossed_test(values)
+    assert crossed_test(values, least=Spread(0.9 * own, 100.0)) == plain
+    assert crossed_test(values[:1], least=Spread(9.0, 100.0)) == crossed_test(values[:1])  # of one seed nothing
+    mean, low, high, p = crossed_test(values, least=Spread(4 * own, 7.0))
+    whole = 4 * own / 3 + cases
+    freedom = whole**2 / ((4 * own / 3) ** 2 / 7 + cases**2 / 19)
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(whole)
+    assert (mean, low, high) == pytest.approx((plain[0], plain[0] - half, plain[0] + half))
+    assert p == pytest.approx(2 * stats.t.sf(abs(mean) / np.sqrt(whole), freedom))
+    same = crossed_test(np.full((3, 4), 0.5), least=Spread(0.01, 4.0))  # what does not vary is not sure then
+    assert same[3] > 0 and same[1] < 0.5 < same[2]
+
+
+def called_apart(deviations, seeds, lift=0.0, studies=150, bound=True):
+    """Share of made-up studies of six kinds of models, and of pairs with the last one, that are called apart."""
+    rng, some, last, deviations = np.random.default_rng(4), 0, [], np.asarray(deviations)[:, None, None]
+    for _ in range(studies):
+        values = deviations * rng.normal(size=(6, seeds, 1)) + rng.normal(0, 0.007, (6, 1, 34))
+        values += rng.normal(0, 0.008, (6, seeds, 34)) + rng.normal(0, 0.005, (seeds, 1))  # a seed is common to all
+        values[-1] += lift
+        pairs = kinds(values)
+        found = compare(pairs, {"dice": usual_spread(pairs, 5)} if bound else None)
+        some += any(each.holds or each.reversed for each in found.values())
+        last += [found[k, 5].reversed for k in range(1, 5)]
+    return some / studies, np.mean(last)
+
+
+@pytest.mark.parametrize("deviations", [(0.006,) * 6, (0.04, *[0.004] * 5), np.geomspace(0.003, 0.012, 6)])
+def test_of_kinds_that_do_not_differ_few_studies_call_any_apart(deviations):
+    """Some 1 to 6 %, by long simulation."""
+    assert called_apart(deviations, 3)[0] < 0.09  # and two standard errors
+    assert called_apart(deviations, 5)[0] < 0.07
+
+
+def test_without_the_bound_many_studies_would_call_some_apart():
+    assert called_apart((0.006,) * 6, 3, bound=False)[0] > 0.12  # some 20 %
+
+
+@pytest.mark.parametrize("deviations", [(0.004,) * 6, (0.04, *[0.004] * 5)])
+def test_kinds_that_differ_are_found_whether_one_other_collapses_or_not(deviations):
+    assert called_apart(deviations, 5, 0.02)[1] > 0.85
+    assert called_apart(deviations, 3, 0.04)[1] > 0.75
