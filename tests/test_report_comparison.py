@@ -110,10 +110,14 @@ def test_words_below_the_ranks_tell_what_they_are_of_and_what_bars_mean():
     assert "bars join losses that are not told apart, other" in said(made(names, ranks, cliques=(("a", "b"),)))
     assert said(made(names, ranks)).endswith("every pair is told apart")
     ends = [("a", "c")]  # over a middle one that is told apart from one of them
-    assert said(made(names, ranks, alike=ends)).endswith("every pair but 1 is told apart")
-    assert "apart (nor is one other pair), other" in said(made(names, ranks, (("a", "b"),), alike=ends))
+    some = said(made(names, ranks, alike=ends))
+    assert some.endswith("every pair but 1 is told apart\ntold apart: a from b; b from c")
+    assert "told apart:" not in said(made(names, ranks, cliques=(("a", "b"),)))  # bars show it
+    some = said(made(names, ranks, (("a", "b"),), alike=ends))
+    assert "apart (nor is one other pair), other" in some and some.endswith("\ntold apart: b from c")
     both = [("a", "c"), ("a", "d")]
-    assert "(nor are 2 other pairs)" in said(made("abcd", (1, 2, 3, 4), (("b", "c"),), alike=both))
+    some = said(made("abcd", (1, 2, 3, 4), (("b", "c"),), alike=both))
+    assert "(nor are 2 other pairs)" in some and some.endswith("\ntold apart: a from b; b from d; c from d")
     untested = ranking({"a": [2.0, 1.0], "b": [1.0, 1.0]})
     figure = report.plot_ranking({"": untested}, notes={"": ["2 seeds", "not ranked: c"], "other": ["nothing"]})
     inside(figure)

@@ -69,7 +69,7 @@ def _ranks(axis, found, words):
 
 
 def _words(found, notes):
-    """What the ranks are of, what the bars mean, and how many pairs without a bar are not told apart either."""
+    """What the ranks are of, what the bars mean, and who is told apart where bars do not show it."""
     if not found.cases:
         return "no case has a number for every loss"
     lines = [f"ranks of these trained models over {found.cases} cases"]
@@ -83,7 +83,15 @@ def _words(found, notes):
             lines.append(f"bars join losses that are not told apart{more}, other seeds and other cases being possible")
         else:
             lines.append(f"every pair{f' but {others}' * bool(others)} is told apart")
+        if others and found.apart:
+            lines.append(f"told apart: {_told(found)}")
     return "\n".join(line for each in (*lines, *notes) for line in wrap(each, LINE))
+
+
+def _told(found):
+    """The pairs that are told apart, each loss with those ranked below it, in words."""
+    worse = {name: [other for other in found.names if (name, other) in found.apart] for name in found.names}
+    return "; ".join(f"{name} from {', '.join(others)}" for name, others in worse.items() if others)
 
 
 def _levels(found):

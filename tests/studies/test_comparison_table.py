@@ -141,7 +141,7 @@ def test_who_is_not_told_apart_from_the_best_is_named_though_no_bar_joins_them()
     assert found.names == (FT, FOCAL, DB) and found.cliques == ((FOCAL, DB),) and found.apart == {(FT, FOCAL)}
     assert f"best mean rank of the IoU `{FT}` (0.8000), not told apart from `{DB}`. Lowest" in page_of(result)
     words = comparison_page.figures(result)["ranking.png"].axes[0].texts[0].get_text()
-    assert "nor is one other pair" in words
+    assert "nor is one other pair" in words and f"\ntold apart: {FT} from {FOCAL}\n" in words
 
 
 def test_whether_a_case_counts_is_decided_by_its_truth():
