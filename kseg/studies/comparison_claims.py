@@ -74,9 +74,9 @@ def _decide(result, regime):
     }
     for score in (MAIN, SECOND):
         decided |= {
-            ("1", score): ordered(of("1", score), NAMES) if five else (_NOT, NONE),
+            ("1", score): ordered(of("1", score), NAMES, extreme=True) if five else (_NOT, NONE),
             ("2", score): _second(of("2", score), of("2 second", score)) if five else (_NOT, NONE),
-            ("3", score): ordered(of("3", score), NAMES) if five else (_NOT, NONE),
+            ("3", score): ordered(of("3", score), NAMES, extreme=True) if five else (_NOT, NONE),
             ("5", score): _balance(of("5", score), share),
         }
     return decided | {

@@ -17,19 +17,20 @@ TESTED = (
 NONE = "a kind of model that it speaks of was not trained"
 
 
-def ordered(comparisons, names=None):
+def ordered(comparisons, names=None, extreme=False):
     """(verdict, why) of a claim that every first is above its second.
 
     Args:
         comparisons: list of `kseg.stats.Comparison`.
         names: {what: words for it}.
+        extreme: whether it claims a best or a worst of all, which a single comparison the other way round refutes.
     """
     if why := missing(comparisons, names):
         return "not decided", why
     held, against = ([each for each in comparisons if getattr(each, how)] for how in ("holds", "reversed"))
     if len(held) == len(comparisons):
         verdict = "supported"
-    elif len(against) == len(comparisons):
+    elif len(against) == len(comparisons) or (extreme and against):
         verdict = "contradicted"
     elif held and not against:
         verdict = "partly supported"

@@ -26,7 +26,8 @@ RARE = {"share": 0.03}
     [
         ("1", "contradicted", {"iou": {FT: 0.94}}),
         ("1", "partly supported", {"iou": {FT: 0.952}}),  # with the second, above the others
-        ("1", "not supported", {"iou": {FT: 0.950}}),  # above some, below others
+        ("1", "contradicted", {"iou": {FT: 0.950}}),  # above some, and yet one is surely better
+        ("1", "not supported", {"noise": 0.04}),
         ("1", "not decided", {"cases": 8}),
         ("1", "not decided", {"losses": (DB, JACCARD, FOCAL, FT)}),
         ("2", "contradicted", {"iou": {JACCARD: 0.94}}),
@@ -37,7 +38,8 @@ RARE = {"share": 0.03}
         ("2", "partly supported", {"iou": {FOCAL: 0.952}}),  # equal, not alone
         ("3", "contradicted", {"iou": {TVERSKY: 0.96}}),
         ("3", "partly supported", {"iou": {TVERSKY: 0.949}}),
-        ("3", "not supported", {"iou": {TVERSKY: 0.950}}),
+        ("3", "contradicted", {"iou": {TVERSKY: 0.950}}),  # focal loss is surely worse
+        ("3", "not supported", {"noise": 0.04}),
         ("4", "contradicted", {"iou": {TVERSKY: 0.92}}),
         ("4", "not supported", {"noise": 0.02}),  # nothing is surely apart, nor surely alike
         ("4", "not decided", {"cases": 8}),

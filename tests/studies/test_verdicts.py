@@ -47,6 +47,25 @@ def test_verdict_on_an_order(comparisons, verdict):
     assert ordered(comparisons[::-1])[0] == verdict
 
 
+@pytest.mark.parametrize(
+    ("comparisons", "verdict"),
+    [
+        ([ABOVE, BELOW], "contradicted"),
+        ([ABOVE, UNSURE, BELOW], "contradicted"),
+        ([BELOW, UNSURE], "contradicted"),
+        ([BELOW, BELOW], "contradicted"),
+        ([BELOW, BY_CHANCE], "contradicted"),
+        ([BELOW, NOTHING], "not decided"),
+        ([ABOVE, ABOVE], "supported"),
+        ([ABOVE, UNSURE], "partly supported"),
+        ([UNSURE, BELOW._replace(adjusted=0.06)], "not supported"),
+    ],
+)
+def test_what_is_to_be_the_best_is_refuted_by_one_that_is_surely_better(comparisons, verdict):
+    assert ordered(comparisons, extreme=True)[0] == verdict
+    assert ordered(comparisons[::-1], extreme=True)[0] == verdict
+
+
 def test_an_order_is_told_by_all_its_comparisons():
     _, why = ordered([ABOVE, BELOW._replace(first="two")], {"dice": "Dice score"})
     assert why == "; ".join(each.said({"dice": "Dice score"}) for each in (ABOVE, BELOW._replace(first="two")))
