@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from kseg import metrics as M
-from kseg.stats import compare, crossed_interval, ranking
+from kseg.stats import compare, crossed_interval, ranking, usual_spread
 from kseg.studies.comparison_models import GIVEN, REGIMES, TUNED
 
 # {score: whether a larger one is better}; the first is what losses are ranked by.
@@ -203,16 +203,27 @@ class Result:
     def pairs(self, regime, score=MAIN):
         """{(loss, loss): `kseg.stats.Comparison`} of all pairs, over the seeds both have; Holm-corrected together."""
         each = {loss: finite(self.scores(loss, regime, score)) for loss in self.losses}
-        return compare({
+        return {
             (one, other): (score, one, other, each[one], each[other])
             for one, other in combinations(self.losses, 2) if each[one] and each[other]
-        })  # fmt: skip
+        }  # fmt: skip
+        return compare(self._paired(regime, score), {score: self.usual_spread(regime, score)})
+
+    @kept
+    def usual_spread(self, regime, score=MAIN):
+        """`kseg.stats.Spread` that the seeds of each pair are taken to have at least, from all pairs of the regime."""
+        paired = self._paired(regime, score)
+        return usual_spread(paired, len({loss for pair in paired for loss in pair}) - 1)
+
+    def _paired(self, regime, score):
+        """What `compare` takes, of all pairs of losses."""
 
     @kept
     def tuning(self, score=MAIN):
         """{loss: `kseg.stats.Comparison`} of the tuned rate with the given one, of those losses that have both."""
         each = {loss: [finite(self.scores(loss, regime, score)) for regime in (TUNED, GIVEN)] for loss in self.changed}
-        return compare({loss: (score, TUNED, GIVEN, *both) for loss, both in each.items() if all(both)})
+        pairs = {loss: (score, TUNED, GIVEN, *both) for loss, both in each.items() if all(both)}
+        return compare(pairs, {score: usual_spread(pairs, len(pairs))})
 
     def foreground(self):
         """Mean share of each class of the test cases' pixels `[K]`."""

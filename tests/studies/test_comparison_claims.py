@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from comparison_example import AS_SAID, DB, FOCAL, FT, JACCARD, SIX, TVERSKY, made_up, page_of, rows_of, spread
 
+from kseg.studies import comparison_claims
 from kseg.studies.comparison_claims import FIVE, GENERALIZED, TEXTS, claims
 from kseg.studies.comparison_models import GIVEN, TUNED
 
@@ -159,3 +160,17 @@ def test_what_goes_by_intervals_takes_no_part_in_the_correction():
         assert "p =" not in told[claim]["why"] and "p <" not in told[claim]["why"]
     equal = [each for each in told["2"]["comparisons"] if (each["first"], each["second"]) == (DB, JACCARD)]
     assert len(equal) == 2 and all(np.isnan(each["adjusted"]) for each in equal)
+
+
+@pytest.mark.parametrize("regime", [GIVEN, TUNED])
+def test_claims_test_a_pair_as_the_tables_do(regime):
+    """The usual spread is that of all losses of the rates, not of those that a claim is about."""
+    result = made_up(noise=0.004, tuned=AS_SAID | {FT: 0.956}, cases=40)
+    told = comparison_claims._decide(result, regime)
+    for claim in TEXTS:
+        for each in told[claim]:
+            one, other = (each["first"], each["second"]) if each["what"] != "ece" else (each["second"], each["first"])
+            table = result.pairs(regime, each["what"])
+            found = table[one, other] if (one, other) in table else table[other, one]
+            assert each["p"] == pytest.approx(found.p)
+            assert each["high"] - each["low"] == pytest.approx(found.high - found.low)

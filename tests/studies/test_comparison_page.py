@@ -193,7 +193,12 @@ def test_what_the_search_took_and_rates_at_its_edge_are_told():
 
 def test_a_page_and_its_figures_compare_each_pair_once(monkeypatch):
     result, asked, real = made_up(tuned={FT: 0.97}), [], comparison_table.compare
-    monkeypatch.setattr(comparison_table, "compare", lambda pairs: asked.append(len(pairs)) or real(pairs))
+
+    def seen(pairs, least):
+        asked.append(len(pairs))
+        return real(pairs, least)
+
+    monkeypatch.setattr(comparison_table, "compare", seen)
     drawn(result)
     page_of(result)
     assert sorted(asked) == [1, 15, 15]  # the tuned rate, and all pairs of each regime

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from comparison_example import DB, FOCAL, FT, JACCARD, PIXELS, SIX, TVERSKY, drawn, made_up, page_of, rows_of, spread
+from scipy import stats
 
+from kseg.stats import Spread, crossed_test
 from kseg.studies import comparison_page
 from kseg.studies.comparison_claims import GENERALIZED, claims
 from kseg.studies.comparison_models import BROKEN, GIVEN, TUNED
@@ -187,3 +189,38 @@ def test_infinite_distances_are_counted_and_left_out():
     assert drawn(result) == list(comparison_page.FIGURES)
     rows = {tuple(list(row.values())[:4]): row["hd95"] for row in comparison_page.case_rows(result)}
     assert rows[FOCAL, GIVEN, 0, "case 05"] == np.inf and np.isfinite(rows[FOCAL, GIVEN, 1, "case 05"])
+
+
+def test_seeds_that_agree_by_chance_make_no_pair_sure():
+    """The means of Dice-BCE and focal Tversky differ alike in all seeds, those of the other losses do not."""
+    base = 0.85 + np.random.default_rng(1).normal(0, 0.005, (4, 30))
+    losses = (DB, FOCAL, TVERSKY, FT)
+    lifts = {DB: (0, 0, 0), FT: (0.0101, 0.01, 0.0099), FOCAL: (0.015, -0.01, 0.004), TVERSKY: (-0.012, 0.008, 0.012)}
+    result = made_up(losses=losses, cases=30, search=False)
+    for loss, own in zip(losses, base, strict=True):
+        spread(result, {loss: own}, lifts[loss])
+    pairs = {key: np.stack([result.scores(key[0], GIVEN, "iou")[s] - result.scores(key[1], GIVEN, "iou")[s]
+             for s in range(3)]) for key in result.pairs(GIVEN)}  # fmt: skip
+    variance = {key: each.mean(axis=1).var(ddof=1) for key, each in pairs.items()}
+    median, freedom = result.usual_spread(GIVEN)
+    assert median == pytest.approx(np.median(list(variance.values()))) and freedom == 3 * 2 / 2
+    assert variance[DB, FT] < 1e-6 < median < variance[FOCAL, TVERSKY]
+    assert crossed_test(pairs[DB, FT])[3] < 0.001 < 0.05 < result.pairs(GIVEN)[DB, FT].p
+    for key, found in result.pairs(GIVEN).items():
+        seeds, degrees = max((variance[key], 2), (median, 3))
+        cases = pairs[key].mean(axis=0).var(ddof=1) / 30
+        whole = seeds / 3 + cases
+        degrees = whole**2 / ((seeds / 3) ** 2 / degrees + cases**2 / 29)
+        half = stats.t.ppf(0.975, degrees) * np.sqrt(whole)
+        assert (found.low, found.high) == pytest.approx((found.difference - half, found.difference + half))
+        assert found.p == pytest.approx(2 * stats.t.sf(abs(found.difference) / np.sqrt(whole), degrees))
+
+
+def test_the_tuned_rates_are_tested_with_the_usual_spread_of_all_losses():
+    result = made_up(tuned={loss: 0.95 + 0.002 * number for number, loss in enumerate(SIX)}, noise=0.004)
+    differences = {loss: np.stack([result.scores(loss, TUNED, "iou")[s] - result.scores(loss, GIVEN, "iou")[s]
+                   for s in range(3)]) for loss in SIX}  # fmt: skip
+    least = Spread(np.median([each.mean(axis=1).var(ddof=1) for each in differences.values()]), 6.0)
+    for loss, found in result.tuning().items():
+        assert found[3:7] == pytest.approx(crossed_test(differences[loss], least=least))
+    assert sum(found.p != crossed_test(differences[loss])[3] for loss, found in result.tuning().items()) == 3
