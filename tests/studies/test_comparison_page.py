@@ -146,6 +146,10 @@ def test_the_page_tells_parameters_scores_and_rules():
     assert "7 goes by the intervals of Dice-BCE over each other loss that was compared, by IoU, Dice, accuracy" in page
     options = made_up(losses=(DB, "focal(gamma=3, alpha=0.8)"), search=False)
     options.heads["focal(gamma=3, alpha=0.8)"] = (2, "softmax")
+    _, rows = rows_of(page_of(made_up(losses=(DB, "dice(per_image=True)"), search=False)), "Table 1")
+    plain = "include_background True, squared False, smooth 1e-07, empty smooth"
+    told = rows["`dice(per_image=True)`"][1]
+    assert sorted(told.split(", ")) == sorted(f"per_image True, {plain}".split(", "))
     _, rows = rows_of(page_of(options), "Table 1")
     assert rows["`focal(gamma=3, alpha=0.8)`"] == ["softmax", "gamma 3.0, alpha 0.8"]
 
