@@ -117,13 +117,18 @@ class Result:
         return self.planned(loss, regime) - len(self.models(loss, regime))
 
     def unranked(self, regime):
-        """{loss: why it has no rank}: one that broke down is not ranked by the seeds that it survived."""
+        """{loss: why it has no rank}: one that broke down has none by the seeds that it survived, nor has a guess."""
         seeds = len({key[2] for key in self.entries})
         ended = {loss: len(self.models(loss, regime)) for loss in self.losses}
-        return {
+        return dict.fromkeys(self.guessed(regime), "its rate is a guess") | {
             loss: f"{count} of {seeds} seeds" if self.planned(loss, regime) else "no rate ended in the search"
             for loss, count in ended.items() if count < seeds
         }  # fmt: skip
+
+    def guessed(self, regime):
+        """The losses whose rate is a guess, since the search found no foreground with any."""
+        untaught = self.search.untaught if self.search and regime == TUNED else ()
+        return [loss for loss in self.losses if loss in untaught]
 
     def rate(self, loss, regime):
         """The learning rate of a loss, None where it has none."""
@@ -202,11 +207,6 @@ class Result:
     @kept
     def pairs(self, regime, score=MAIN):
         """{(loss, loss): `kseg.stats.Comparison`} of all pairs, over the seeds both have; Holm-corrected together."""
-        each = {loss: finite(self.scores(loss, regime, score)) for loss in self.losses}
-        return {
-            (one, other): (score, one, other, each[one], each[other])
-            for one, other in combinations(self.losses, 2) if each[one] and each[other]
-        }  # fmt: skip
         return compare(self._paired(regime, score), {score: self.usual_spread(regime, score)})
 
     @kept
@@ -217,6 +217,11 @@ class Result:
 
     def _paired(self, regime, score):
         """What `compare` takes, of all pairs of losses."""
+        each = {loss: finite(self.scores(loss, regime, score)) for loss in self.losses}
+        return {
+            (one, other): (score, one, other, each[one], each[other])
+            for one, other in combinations(self.losses, 2) if each[one] and each[other]
+        }  # fmt: skip
 
     @kept
     def tuning(self, score=MAIN):

@@ -30,7 +30,8 @@ def overview(result):
         for loss in order:
             apart, best = result.between(loss, regime), mean_of(np.array(result.validation(loss, regime)))
             rows.append([
-                named(loss), rate_of(result.rate(loss, regime)), rank.get(loss, ""), _number(apart), _number(best),
+                named(loss), rate_of(result.rate(loss, regime), loss in result.guessed(regime)), rank.get(loss, ""),
+                _number(apart), _number(best),
                 *(_cell(result.mean(loss, regime, score)) for score in result.shown),
             ])  # fmt: skip
         head = ["loss", "rate", f"rank by {LABELS[MAIN]}", f"{LABELS[MAIN]} between two seeds", "validation Dice"]
@@ -75,9 +76,15 @@ def _cell(values):
     return f"{mean:.4f} ({low}-{high}){spread}"
 
 
-def rate_of(rate):
+def rate_of(rate, guessed=False):
     """A learning rate in a table."""
-    return "-" if rate is None else f"{rate:g}"
+    return "-" if rate is None else f"{rate:g}{' (a guess)' * guessed}"
+
+
+def guessed(result, regime):
+    """A line on the losses whose rate is a guess, if there are any."""
+    losses = ", ".join(f"`{loss}`" for loss in result.guessed(regime))
+    return [f"The {regime} of {losses} is a guess: the search found no foreground with any.", ""] * bool(losses)
 
 
 def _number(value):
@@ -96,19 +103,27 @@ def _p(p):
 
 
 def pairs(result):
-    """A table of all pairs for each regime."""
-    lines = []
-    for regime in result.regimes:
-        rows = []
-        for (one, other), each in result.pairs(regime).items():
-            most = min(result.planned(loss, regime) for loss in (one, other))
-            rows.append([
-                f"{named(one)} over {named(other)}", *_difference(each), f"{each.of} of {most}",
-                f"{each.seeds} of {each.of}", _verdict(each),
-            ])  # fmt: skip
-        head = [f"{LABELS[MAIN]}, {regime}", "difference (95 %)", "p", "p after Holm", "seeds", "above 0", "told apart"]
-        lines += table(head, rows) if rows else []
-    return lines
+    """A table of all pairs for each regime by the first score, and one by how far probabilities are off."""
+    first, calibration = ([line for regime in result.regimes for line in _pairs(result, regime, score)]
+                          for score in (MAIN, "ece"))  # fmt: skip
+    if not first:
+        return []
+    return [
+        *first, "Whose probabilities are better, by the expected calibration error (ECE): below 0 that of the first is "
+        "the smaller one.", "", *calibration,
+    ]  # fmt: skip
+
+
+def _pairs(result, regime, score):
+    rows = []
+    for (one, other), each in result.pairs(regime, score).items():
+        most = min(result.planned(loss, regime) for loss in (one, other))
+        rows.append([
+            f"{named(one)} over {named(other)}", *_difference(each), f"{each.of} of {most}",
+            f"{each.seeds} of {each.of}", _verdict(each),
+        ])  # fmt: skip
+    head = [f"{LABELS[score]}, {regime}", "difference (95 %)", "p", "p after Holm", "seeds", "above 0", "told apart"]
+    return [*table(head, rows), *guessed(result, regime)] if rows else []
 
 
 def _verdict(each):
@@ -160,7 +175,7 @@ def rates(result, budget):
         for trials in search.rounds:
             own = [each for each in trials if each["loss"] == loss]
             cells.append("; ".join(f"{each['rate']:g}: {_score(each)} ({each['epochs']})" for each in own))
-        rows.append([named(loss), rate_of(search.rates[loss]), *cells])
+        rows.append([named(loss), rate_of(search.rates[loss], loss in search.untaught), *cells])
     lines = [
         "Best validation Dice of short trainings (epochs in brackets), every loss with the same rates and epochs; "
         "after each round the better half of the rates of a loss goes on, and the better half of the losses where more "
@@ -187,8 +202,8 @@ def _score(trial):
 
 def _tuning(result):
     rows = [
-        [named(loss), f"{result.rate(loss, TUNED):g} over {result.rate(loss, GIVEN):g}", *_difference(each),
-         f"{each.seeds} of {each.of}", _verdict(each)]
+        [named(loss), f"{rate_of(result.rate(loss, TUNED), loss in result.guessed(TUNED))} over "
+         f"{rate_of(result.rate(loss, GIVEN))}", *_difference(each), f"{each.seeds} of {each.of}", _verdict(each)]
         for loss, each in result.tuning().items()
     ]  # fmt: skip
     if not rows:

@@ -163,7 +163,8 @@ def _verdicts(decided, result):
          _coded(each["why"], result.losses).replace("; ", "<br>")]
         for each in decided
     ]  # fmt: skip
-    return table(["claim", *readings, f"numbers, {readings[0]}"], rows)
+    head = ["claim", *readings, f"numbers, {readings[0]}"]
+    return [*table(head, rows), *tables.guessed(result, TUNED)]
 
 
 def _coded(text, losses):

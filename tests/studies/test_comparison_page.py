@@ -205,9 +205,64 @@ def test_a_page_and_its_figures_compare_each_pair_once(monkeypatch):
     monkeypatch.setattr(comparison_table, "compare", seen)
     drawn(result)
     page_of(result)
-    assert sorted(asked) == [1, 15, 15]  # the tuned rate, and all pairs of each regime
+    assert sorted(asked) == [1, 15, 15, 15, 15]  # the tuned rate, and all pairs of each regime, by two scores
 
 
 def test_notes_of_the_study_are_on_the_page():
     result = replace(made_up(losses=(DB, FOCAL)), notes=("dicefg is the same function as dice on these data.",))
     assert "\n\ndicefg is the same function as dice on these data.\n\n## Which loss" in page_of(result)
+
+
+def test_whose_probabilities_are_better_is_told_pair_by_pair():
+    result = made_up(losses=(DB, FOCAL, FT), ece={FOCAL: 0.1}, search=False)
+    first, second = rows_of(page_of(result), "Pair by pair")
+    assert first[f"IoU, {GIVEN}"] == second[f"ECE, {GIVEN}"]
+    found = result.pairs(GIVEN, "ece")[DB, FOCAL]
+    assert found.difference == pytest.approx(-0.08, abs=1e-3)
+    told = f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
+    assert second[f"{DB} over {FOCAL}"] == [told, *["below 0.001"] * 2, "3 of 3", "0 of 3", "yes"]
+    assert second[f"{DB} over {FT}"][-1] == "no" and first[f"{DB} over {FT}"][-1] == "yes"
+    assert "by the expected calibration error (ECE): below 0 that of the first is the smaller one.\n" in page_of(result)
+
+
+def untaught(result, losses):
+    """The result, its search one that found no foreground with these losses."""
+    rounds = [[each | {"score": 0.0 if each["loss"] in losses else each["score"]} for each in trials]
+              for trials in result.search.rounds]  # fmt: skip
+    return replace(result, search=result.search._replace(rounds=rounds))
+
+
+def test_a_rate_that_is_a_guess_is_neither_ranked_nor_told_without_the_word():
+    result = untaught(made_up(losses=(DB, FOCAL, FT), tuned={FT: 0.97, DB: 0.96}), (FT,))
+    assert result.ranking(GIVEN).names[0] == FT and result.ranking(TUNED).names == (DB, FOCAL)
+    page = page_of(result)
+    assert f"**{TUNED}**: best mean rank of the IoU `{DB}`" in page and "each other one that is ranked." in page
+    assert f"`{FT}`, {TUNED}, is not ranked: its rate is a guess.\n" in page
+    assert f"`{FT}`, {GIVEN}, is not ranked" not in page
+    given, tuned = rows_of(page, "Which loss")
+    assert given[FT][:1] == ["0.001"] and tuned[FT][:2] == ["0.004 (a guess)", "not ranked: its rate is a guess"]
+    assert tuned[DB][0] == "0.004"
+    rates, tuning = rows_of(page, "Learning rates")
+    assert rates[FT][0] == "0.004 (a guess)" and tuning[FT][0] == "0.004 (a guess) over 0.001"
+    assert rates[DB][0] == "0.004" and tuning[DB][0] == "0.004 over 0.001"
+    line = f"The {TUNED} of `{FT}` is a guess: the search found no foreground with any.\n"
+    parts = {part.split("\n")[0]: part.count(line) for part in page.split("\n## ")}
+    assert {name: count for name, count in parts.items() if count} == {
+        "Pair by pair": 2, "What the document says, decided": 1,
+    }  # fmt: skip
+    words = [axis.texts[0].get_text() for axis in comparison_page.figures(result)["ranking.png"].axes]
+    assert [f"not ranked: {FT} (its rate is a guess)" in each for each in words] == [False, True]
+    assert "a guess" not in page_of(made_up(losses=(DB, FOCAL), tuned={DB: 0.96}))
+
+
+def test_where_all_rates_but_one_are_guesses_no_loss_is_called_the_best():
+    result = untaught(made_up(losses=(DB, FOCAL), tuned={DB: 0.96}), (FOCAL,))
+    assert result.ranking(TUNED) is None and "search.png" in drawn(result)
+    page = page_of(result)
+    assert f"**{TUNED}**" not in page and f"`{FOCAL}`, {TUNED}, is not ranked: its rate is a guess" in page
+
+
+def test_the_page_says_what_the_variance_of_seeds_is_at_least():
+    page = page_of(made_up())
+    assert "no pair is taken to vary less from seed to seed than the median of all pairs of its rates and score" in page
+    assert "contradicted by a single comparison that holds the other way round" in page
