@@ -1,23 +1,22 @@
 """Memory and time of a train step with a loss, measured in a process of its own."""
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from kseg.studies.breakdown import LONGEST, reason
 
 STEPS, LIMIT = 5, 900  # timed steps; seconds after which the process is stopped
-# Freed memory goes back at once, so that the peak is what a step needs and not what some step left behind.
 ENVIRONMENT = {
-    "TF_CPU_ALLOCATOR_USE_BFC": "false", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_THRESHOLD_": "65536",
+    "TF_CPU_ALLOCATOR_USE_BFC": "true",  # the allocator that counts what it gives, to XLA's programs as well
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # the study that asks holds memory of the GPU as well
 }  # fmt: skip
-STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+ROOMS = (2**33, 2**31)  # bytes of addresses to begin with on a processor, as many as the system gives
 
 
 def cost(config, loss, head, channels, shape):
@@ -31,8 +30,8 @@ def cost(config, loss, head, channels, shape):
         shape: `(H, W, C)` of the images.
 
     Returns:
-        {"memory": MiB that a step takes beyond what the process has between steps (on a GPU: peak of its memory), nan
-        where the system does not tell; "step": seconds a step, the median}; if the process failed both nan, and "why".
+        {"allocated": most MiB that TensorFlow has given out at a time within a step, beyond what it has between steps;
+        nan where it does not count. "step": seconds a step, the median}. If the process failed both are nan, and "why".
     """
     job = {
         "loss": loss, "head": head, "channels": channels, "shape": list(shape), "filters": config.filters,
@@ -52,7 +51,7 @@ def cost(config, loss, head, channels, shape):
         found, why = {}, _last(failed.stderr) or f"ended with {failed.returncode}"
     except (OSError, ValueError, IndexError) as error:
         found, why = {}, reason(error)
-    costs = {name: float("nan") if found.get(name) is None else float(found[name]) for name in ("memory", "step")}
+    costs = {name: float("nan") if found.get(name) is None else float(found[name]) for name in ("allocated", "step")}
     return costs | ({"why": why} if why else {})
 
 
@@ -63,7 +62,7 @@ def _last(text):
 
 
 def measure(job):
-    """{"memory", "step"} of `cost`, None where unknown, in this process."""
+    """{"allocated", "step"} of `cost`, None where unknown, in this process."""
     import numpy as np
     import tensorflow as tf
 
@@ -71,6 +70,9 @@ def measure(job):
     from kseg.training import compile_model
     from kseg.training.run import loss_of
 
+    device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
+    if device == "CPU:0":
+        _make_room(tf)
     shape = job["shape"]
     model = unet(
         tuple(shape), job["channels"], filters=job["filters"], depth=job["depth"], bn=job["bn"], decoder=job["decoder"]
@@ -83,33 +85,35 @@ def measure(job):
     images, masks = tf.constant(images), tf.constant(masks)
     for _ in range(2):  # traced, compiled
         model.train_on_batch(images, masks)
-    gpu = tf.config.list_physical_devices("GPU")
-    if gpu:
-        tf.config.experimental.reset_memory_stats("GPU:0")
-    before, seconds = None if gpu else _reset(), []
+    before, seconds = _allocated(tf, device, "current"), []
     for _ in range(STEPS):
         start = time.perf_counter()
         model.train_on_batch(images, masks)
         seconds.append(time.perf_counter() - start)
-    if gpu:
-        memory = tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
-    else:
-        memory = None if before is None else _kib("VmHWM") / 1024 - before
-    return {"memory": memory, "step": float(np.median(seconds))}
+    peak = _allocated(tf, device, "peak")
+    return {"allocated": None if peak is None else peak - before, "step": float(np.median(seconds))}
 
 
-def _reset():
-    """Forget the peak of this process's memory; gives MiB that it has now, or None where the system does not tell."""
+def _make_room(tf):
+    """Have the allocator ask the system for one large piece, of which nothing is used yet.
+
+    Pieces that it asks for one by one are given out whole where up to half of them is left over, and counted so.
+    """
+    for room in ROOMS:
+        with contextlib.suppress(tf.errors.ResourceExhaustedError):
+            tf.raw_ops.Empty(shape=[2**10, room // 2**10], dtype=tf.uint8)  # lengths are int32
+            break
+
+
+def _allocated(tf, device, which):
+    """MiB that are given out on a device now, "current", or were at most, "peak", which begins anew after "current"."""
     try:
-        RESET.write_text("5")
-        return _kib("VmRSS") / 1024
-    except (OSError, ValueError):
+        found = tf.config.experimental.get_memory_info(device)[which] / 2**20
+        if which == "current":
+            tf.config.experimental.reset_memory_stats(device)
+        return found
+    except (ValueError, TypeError, tf.errors.OpError):  # an allocator that does not count
         return None
-
-
-def _kib(name):
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1])
 
 
 if __name__ == "__main__":

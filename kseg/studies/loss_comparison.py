@@ -120,18 +120,23 @@ def _measured(entry, config, folder, data, head, surfaces, rows, steps, networks
 
 
 def _costs(config, folder, losses, heads, shape, tell):
-    """{loss: `comparison_cost.cost`}, kept in a file."""
+    """{loss: {"memory": MiB of a step, "step": seconds, "why" they are not known}}, of `comparison_cost.cost`.
+
+    A file keeps them; an older one, which tells of other memory than "allocated", is not taken.
+    """
     path = folder / "costs.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for loss in losses:
-        if loss not in found:
+        if "allocated" not in found.get(loss, {}):
             tell(f"memory of {loss}", 1.0)
             channels, head = heads[loss]
             found[loss] = comparison_cost.cost(config, loss, head, channels, shape)
             if np.isfinite(found[loss]["step"]):
                 write_json(path, found)
+    names = {"allocated": "memory"}
     return {
-        loss: {name: float("nan") if value is None else value for name, value in found[loss].items()} for loss in losses
+        loss: {names.get(name, name): float("nan") if value is None else value for name, value in found[loss].items()}
+        for loss in losses
     }
 
 

@@ -5,6 +5,7 @@ import csv
 import io
 import itertools
 import json
+import re
 import shutil
 import subprocess
 
@@ -41,7 +42,7 @@ SHARED = ["--preset", "quick", "--depth", "1", "--filters", "2", "--epochs", "2"
 WORDS = ["--data", DATA, "--losses", "dice_bce", "focal", "--seeds", "2", *SHARED]
 PARTS = "volumes(classes='all',extent=(12,16,4),counts=(2,1,6))"
 INFINITE = "3e38*cce + 3e38*dice"
-COST = {"memory": 12.5, "step": 0.25}
+COST = {"allocated": 12.5, "step": 0.25}
 TIMES = ("seconds an epoch",)
 
 
@@ -452,14 +453,24 @@ def test_a_study_goes_on_where_it_was_broken_off(study, rows, tmp_path, monkeypa
     assert "changed since" in capsys.readouterr().err
 
 
-def test_what_a_step_costs_is_measured_in_a_process_of_its_own(monkeypatch):
-    config = CompareLosses(preset="quick", filters=2, depth=1, batch_size=2, jit=False)
-    found = comparison_cost.cost(config, "dice_bce", "sigmoid", 1, (16, 16, 1))
-    assert set(found) == {"memory", "step"} and 0 < found["step"] < 60
-    assert 0 <= found["memory"] < 4000
+def test_what_a_step_costs_is_measured_in_a_process_of_its_own(tmp_path, monkeypatch):
+    """Memory grows with the batch, in XLA's programs as well, of which XLA tells the same."""
+    for jit in (False, True):
+        memory = {}
+        for size in (8, 64):
+            monkeypatch.setenv("XLA_FLAGS", f"--xla_dump_to={tmp_path / str(size)} --xla_dump_hlo_as_text")
+            config = CompareLosses(preset="quick", filters=4, depth=1, batch_size=size, jit=jit)
+            found = comparison_cost.cost(config, "bce", "sigmoid", 1, (32, 32, 1))
+            assert set(found) == {"allocated", "step"} and 0 < found["step"] < 60
+            memory[size] = found["allocated"]
+        assert 4 * memory[8] < memory[64] < 100, jit
+    for size, found in memory.items():
+        told = [path.read_text() for path in (tmp_path / str(size)).glob("*one_step*buffer-assignment.txt")]
+        (scratch,) = (int(each) for text in told for each in re.findall(r"size (\d+), preallocated-temp", text))
+        assert found == pytest.approx(scratch / 2**20, abs=0.05)
     monkeypatch.setattr(comparison_cost.sys, "executable", "/nowhere/python")
-    found = comparison_cost.cost(config, "dice_bce", "sigmoid", 1, (16, 16, 1))
-    assert np.isnan([found["memory"], found["step"]]).all()
+    found = comparison_cost.cost(config, "bce", "sigmoid", 1, (16, 16, 1))
+    assert np.isnan([found["allocated"], found["step"]]).all()
     assert found["why"].startswith("FileNotFoundError: ") and "/nowhere/python" in found["why"]
 
 
@@ -490,6 +501,19 @@ def test_a_cost_that_cannot_be_measured_is_unknown_with_the_reason(monkeypatch, 
     assert [env["TF_FORCE_GPU_ALLOW_GROWTH"] for env in environments] == ["true"] * 2
     result = type("Made", (), {"costs": costs, "entries": {}})
     assert comparison_notes.of_breakdowns(result) == [f"memory and time of dice are not known: {told}"]
+
+
+def test_costs_of_an_older_file_are_measured_again(monkeypatch, tmp_path):
+    """What it calls memory left out what XLA keeps between steps."""
+    asked = []
+    monkeypatch.setattr(comparison_cost, "cost", lambda config, loss, *_: asked.append(loss) or COST)
+    (tmp_path / "costs.json").write_text(json.dumps({"dice": {"memory": 3.0, "step": 0.1}, "focal": COST}))
+    given = CompareLosses(preset="quick"), tmp_path, ("dice", "focal"), dict.fromkeys(("dice", "focal"), (1, "sigmoid"))
+    for _ in range(2):
+        costs = loss_comparison._costs(*given, (16, 16, 1), lambda *_: None)
+        assert costs == dict.fromkeys(("dice", "focal"), {"memory": 12.5, "step": 0.25})
+    assert asked == ["dice"]
+    assert json.loads((tmp_path / "costs.json").read_text()) == {"dice": COST, "focal": COST}
 
 
 @pytest.mark.parametrize(
