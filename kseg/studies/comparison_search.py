@@ -7,19 +7,17 @@ import shutil
 import keras
 import numpy as np
 
-from kseg import models
 from kseg.data import load
 from kseg.files import atomic, write_json
 from kseg.studies import halving
-from kseg.training import compile_model
-from kseg.training.compiled import check_room_for_programs
-from kseg.training.record import seed_everything
-from kseg.training.run import loss_of
+from kseg.studies.comparison_models import entry_of, options_of
+from kseg.training.compiled import Networks
+from kseg.training.job import prepare
 
 STEP = {"loss", "rate", "before", "after", "score", "seconds"}
 
 
-def search(config, data, losses, heads, names, folder, tell, say):
+def search(config, data, losses, heads, names, folder, tell, say, networks=None):
     """Look for the rates, going on where that was broken off.
 
     Args:
@@ -31,6 +29,7 @@ def search(config, data, losses, heads, names, folder, tell, say):
         folder: of the study; search.json keeps each step, search/ what is learnt until the search is done.
         tell: called with (what is being done, share of the search that is done).
         say: called with a line to warn of.
+        networks: of `Trainer`.
 
     Returns:
         `halving.Search`, or None without a budget.
@@ -39,7 +38,7 @@ def search(config, data, losses, heads, names, folder, tell, say):
         return None
     path, states, rates = folder / "search.json", folder / "search", rates_of(config)
     states.mkdir(exist_ok=True)
-    trainer, warned = Trainer(config, data, heads, names, states), []
+    trainer, warned = Trainer(config, data, heads, names, states, networks), []
 
     def keep(steps):
         write_json(path, {"budget": config.budget, "steps": steps})
@@ -112,11 +111,12 @@ class Trainer:
         heads: of `comparison_same.heads_of`.
         names: of `comparison_models.names_of`.
         folder: an existing folder for the states.
+        networks: `kseg.training.compiled.Networks` from which the compared models take theirs as well; None for own.
     """
 
-    def __init__(self, config, data, heads, names, folder):
+    def __init__(self, config, data, heads, names, folder, networks=None):
         self._config, self._data, self._heads, self._names, self._folder = config, data, heads, names, folder
-        self._networks = {}
+        self._networks, self._begun = networks or Networks(), {}
         self._validation = load(data, "validation", config.batch_size)
 
     def advance(self, loss, rate, before, after):
@@ -160,18 +160,12 @@ class Trainer:
 
     def _network(self, loss):
         """(compiled network of a loss, values of its variables at the start)."""
-        if loss not in self._networks:
-            check_room_for_programs(self._config.jit)
-            config, (channels, head) = self._config, self._heads[loss]
-            seed_everything(config.seeds, False)
-            model = models.unet(
-                self._data.shape, channels, filters=config.filters, depth=config.depth, bn=config.bn,
-                decoder=config.decoder,
-            )  # fmt: skip
-            compile_model(model, loss_of(loss, head), learning_rate=config.learning_rate, jit=config.jit)
-            model.optimizer.build(model.trainable_variables)
-            self._networks[loss] = model, [np.array(variable) for variable in _variables(model)]
-        return self._networks[loss]
+        if loss not in self._begun:
+            config, (_, head) = self._config, self._heads[loss]
+            entry = entry_of(loss, config.learning_rate, config.seeds, self._names, self._folder)
+            model = prepare(options_of(entry, config, head), networks=self._networks).model
+            self._begun[loss] = model, [np.array(variable) for variable in _variables(model)]
+        return self._begun[loss]
 
     def _file(self, loss, rate, epochs):
         return self._folder / f"{self._names[loss]}_rate{rate:g}_epochs{epochs}.npz"

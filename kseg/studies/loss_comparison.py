@@ -72,14 +72,15 @@ def run(config, folder, tell=None, known=None, say=None):
     tell, say = tell or (lambda *_: None), say or (lambda _: None)
     names = comparison_models.names_of(losses)
     (folder / "measures").mkdir(parents=True, exist_ok=True)
+    networks = Networks()
     search = comparison_search.search(
-        config, data, losses, heads, names, folder, lambda what, share: tell(what, SEARCHING * share), say
+        config, data, losses, heads, names, folder, lambda what, share: tell(what, SEARCHING * share), say, networks
     )
     finalists = tuple(loss for loss in losses if not search or loss in search.finalists)
     rates = search.rates if search else {}
     entries = comparison_models.planned(config, finalists, rates, names, folder)
     measures, histories = {}, {}
-    unique, networks = list(dict.fromkeys(entries.values())), Networks()
+    unique = list(dict.fromkeys(entries.values()))
     for number, entry in enumerate(unique):
         steps = Steps(tell, entry, number, len(unique), config, SEARCHING if search else 0.0)
         found = _measured(entry, config, folder, data, heads[entry.loss][1], surfaces, rows.row, steps, networks)

@@ -10,7 +10,17 @@ from kseg.configs import CompareLosses
 from kseg.data import load, open_data
 from kseg.losses import get
 from kseg.models import unet
-from kseg.studies import comparison_models, comparison_notes, comparison_same, comparison_search, halving
+from kseg.studies import (
+    comparison_models,
+    comparison_notes,
+    comparison_same,
+    comparison_search,
+    halving,
+    loss_comparison,
+)
+from kseg.training import fit
+from kseg.training.compiled import Networks
+from kseg.training.job import prepare
 
 DATA = "lungs(size=32, counts=(6,3,3))"
 FIRST, SECOND, NAN = LOSSES = ("dice_bce", "focal", "3e38*bce + 3e38*dice")  # the last one is infinite at once
@@ -117,9 +127,53 @@ def test_networks_are_compiled_once(trained, tmp_path):
     trainer = trainer_in(tmp_path)
     for loss, before, after in ((FIRST, 0, 1), (SECOND, 0, 1), (FIRST, 1, 3)):
         trainer.advance(loss, HIGH, before, after)
-    assert list(trainer._networks) == [FIRST, SECOND]
+    assert list(trainer._begun) == [FIRST, SECOND]
     for name in (f"{FIRST}_rate{HIGH:g}_epochs3", f"{SECOND}_rate{HIGH:g}_epochs1"):
         same(state(tmp_path, name)[0], state(trained[0], name)[0])
+
+
+def test_the_compared_models_take_the_networks_of_the_search(tmp_path):
+    """None is compiled again, and they learn what networks of their own would, even after one that diverged."""
+    networks, data, names = Networks(), open_data(DATA), comparison_models.names_of(LOSSES)
+    heads = comparison_same.heads_of(LOSSES, 2, data.shape)
+    trainer = comparison_search.Trainer(CONFIG, data, heads, names, tmp_path, networks)
+    trainer.advance(FIRST, HIGH, 0, 2)
+    trainer.advance(SECOND, HIGH, 0, 1)
+    searched = trainer._begun[FIRST][0]
+    for variable in trainer._begun[SECOND][0].trainable_variables:
+        variable.assign(np.full(variable.shape, np.nan))
+
+    def learnt(entry, networks):
+        job = prepare(comparison_models.options_of(entry, CONFIG, "sigmoid"), networks=networks)
+        history = fit(job.model, job.batches(), job.validation(), epochs=2, steps=job.steps).history
+        return job.model, history["loss"], [np.array(weight) for weight in job.model.weights]
+
+    for loss, rate, seed in ((FIRST, LOW, 0), (FIRST, HIGH, 0), (SECOND, LOW, 1)):
+        entry = comparison_models.entry_of(loss, rate, seed, names, tmp_path)
+        model, losses, weights = learnt(entry, networks)
+        assert (model is searched) == (loss == FIRST)
+        _, expected, own = learnt(entry, None)
+        assert losses == pytest.approx(expected, rel=1e-5)
+        same(weights, own, atol=1e-5)
+    assert len(networks._kept) == 2
+
+
+def test_a_study_has_one_set_of_networks(monkeypatch, tmp_path):
+    """Those of the search are what the models are trained with."""
+    seen = []
+
+    def search(*given):
+        seen.append(given[-1])
+
+    def train(entry, config, head, callbacks, networks):
+        seen.append(networks)
+        raise MemoryError
+
+    monkeypatch.setattr(comparison_search, "search", search)
+    monkeypatch.setattr(comparison_models, "train", train)
+    with pytest.raises(MemoryError):
+        loss_comparison.run(CONFIG, tmp_path)
+    assert isinstance(seen[0], Networks) and seen[0] is seen[1]
 
 
 def test_a_loss_that_is_not_finite_is_told_and_spoils_nothing(trained, tmp_path):
@@ -162,7 +216,7 @@ class Scripted:
     def __init__(self, stop=None):
         self.stop, self.done, self.tidied = stop, [], []
 
-    def __call__(self, config, data, heads, names, folder):
+    def __call__(self, config, data, heads, names, folder, networks):
         names = dict.fromkeys(LOSSES) | {loss: loss for loss in LOSSES}
         self.real = comparison_search.Trainer(CONFIG, open_data(DATA), {}, names, folder)
         return self
@@ -313,6 +367,10 @@ def test_lines_tell_what_was_used_and_which_rates_lie_at_the_edge():
     better = "No rate that was tried was better than the given one."
     assert better in comparison_notes.of_search(result_of(search, ("mid",)), config)
     assert better not in comparison_notes.of_search(result_of(search, ("none",)), config), "nothing ended"
+    uneven = search._replace(rounds=[[{"loss": "a", "rate": rate} for rate in (0.001, 0.01, 0.02)]])
+    sides = comparison_notes.wider(uneven)  # beyond an edge by the factor that is between it and the next
+    assert sides["lowest"] == pytest.approx((1e-5, 1e-4, 1e-3))
+    assert sides["highest"] == pytest.approx((0.02, 0.04, 0.08))
     for nothing in (None, halving.Search([], {"mid": 0.004}, ("mid",))):
         assert comparison_notes.of_search(result_of(nothing, ("mid",)), config) == [], "nothing was tried"
 
