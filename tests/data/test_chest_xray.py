@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from kseg.cli import main
 from kseg.data import DataFile, card, geometry, splits
-from kseg.data.chest_xray import groups
+from kseg.data.chest_xray import Xray, groups, read_mask
 from kseg.data.hdf5 import SPLITS
 
 SIDES = ("ManualMask/leftMask", "ManualMask/rightMask")
@@ -167,6 +167,17 @@ def test_three_classes_tell_the_lungs_apart(sets, tmp_path, capfd):
         assert data.classes == ["background", "left lung", "right lung"]
     out = capfd.readouterr().out
     assert "ShenzhenSet was left out" in out and "--loss cce+dicefg" in out
+
+
+def test_where_the_lungs_overlap_it_is_the_left_one(tmp_path):
+    left, right = np.zeros((2, *SHAPE), np.uint8)
+    left[4:20, 10:30], right[10:25, 20:40] = 255, 255
+    xray = Xray("montgomery_0001_0", "montgomery", "normal", None, (tmp_path / "left.png", tmp_path / "right.png"))
+    for path, mask in zip(xray.masks, (left, right), strict=True):
+        save(path, mask)
+    expected = np.select([left > 0, right > 0], [1, 2])
+    np.testing.assert_array_equal(read_mask(xray, SHAPE, "three"), expected)
+    np.testing.assert_array_equal(read_mask(xray, SHAPE, "binary"), expected > 0)
 
 
 @pytest.mark.parametrize("folder", ["MontgomerySet", "ShenzhenSet"])

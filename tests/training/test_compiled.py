@@ -43,7 +43,11 @@ def test_a_shared_network_begins_as_a_new_one():
 def test_other_networks_are_compiled_for_themselves():
     networks = Networks()
     one = prepare(SMALL, networks=networks).model
-    for option in ({"loss": "bce"}, {"filters": 3}, {"optimizer": "sgd"}, {"clip_norm": 1.0}, {"bn": False}):
+    others = (
+        {"loss": "bce"}, {"filters": 3}, {"optimizer": "sgd"}, {"clip_norm": 1.0}, {"bn": False}, {"dropout": 0.2},
+        {"mixed_precision": "bfloat16"},
+    )  # fmt: skip
+    for option in others:
         assert prepare(replace(SMALL, **option), networks=networks).model is not one
     for option in ({"ema": 0.9}, {"schedule": "cosine"}, {"perturb": ("free",)}):  # these leave more than weights
         models = [prepare(replace(SMALL, dropout=0.0, **option), networks=networks).model for _ in range(2)]
