@@ -19,7 +19,7 @@ def check_number(config, *names, **bounds):
     given = [(name, getattr(config, name)) for name in names if getattr(config, name) is not None]
     for name, value in [(n, v) for n, values in given for v in (values if isinstance(values, tuple) else (values,))]:
         fits = math.isfinite(value) and all(BOUNDS[key][0](value, bound) for key, bound in bounds.items())
-        kind = "a whole number" if isinstance(value, int) else "a number"
+        kind = "a whole number" if isinstance(value, int) else "a number" if math.isfinite(value) else "a finite number"
         check(fits, flag(name), value, f"{kind} {wanted}")
 
 

@@ -69,6 +69,7 @@ class CompareLosses(Study):
 
     def __post_init__(self):
         self.complete()
+        object.__setattr__(self, "losses", tuple(loss.strip() for loss in self.losses))
         check(len(self.losses) > 0, "--losses", "()", "at least one loss, or 'all'")
         check(len(set(self.losses)) == len(self.losses), "--losses", " ".join(self.losses), "each of them once")
         check(self.losses == ("all",) or "all" not in self.losses, "--losses", " ".join(self.losses), "'all' alone")

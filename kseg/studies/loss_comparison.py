@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -145,11 +146,13 @@ def _cases(data):
     return np.array([name for name, _ in inference.cases_of(data.index("test"))])
 
 
-def checked(config, folder):
-    """`Known` of a study; a ValueError says what does not fit."""
+def checked(config, folder, say=None):
+    """`Known` of a study; a ValueError says what does not fit. `say` is called with a line before what takes long."""
     data = open_data(config.data)
     for split in ("train", "validation", "test"):
         check_split(data, split)
+    if say and config.losses == comparison_same.ALL:
+        say("Trying all losses: which fit the data, and which are the same function there ..")
     chosen = comparison_same.chosen(config.losses, len(data.classes), data.shape)
     model = unet(
         data.shape, max(channels for channels, _ in chosen.heads.values()), filters=config.filters, depth=config.depth,
@@ -173,12 +176,13 @@ def checked(config, folder):
 def execute(config, console):
     """Run the study and keep it in a run folder; returns the Result."""
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leaves memory for the process that measures costs
-    config, known, folder = opened(config, checked, KEPT)
+    say = partial(_print, console)
+    config, known, folder = opened(config, partial(checked, say=say), KEPT)
     console.print(report.fields_table(_plan(config, folder, known) | models_so_far(folder)))
     with folder.running():
         folder.save(same=known.chosen.same, unfit=known.chosen.unfit)
         with telling_how_to_go_on(folder, config, console), Bar(console) as bar:
-            result = run(config, folder.path, bar.tell, known, lambda line: _print(console, f"note: {line}"))
+            result = run(config, folder.path, bar.tell, known, lambda line: say(f"note: {line}"))
         found = comparison_search.facts(result.search) if result.search else None
         folder.save(search=found, broke_down=comparison_notes.broken(result))
         decided = claims(result)

@@ -80,7 +80,8 @@ def prepare(config, former=None, networks=None):
     Args:
         config: `kseg.configs.Train`.
         former: the record of a run whose data must be the same, or None.
-        networks: `Networks` to share with other trainings of this process, or None.
+        networks: `Networks` to share with other trainings of this process, or None. The model is then that of an
+            earlier `Job` of the same kind, whose weights are overwritten: keep or save them before.
 
     Returns:
         `Job`.

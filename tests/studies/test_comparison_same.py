@@ -98,11 +98,13 @@ def test_the_plan_says_which_loss_stands_for_which(tmp_path, monkeypatch, capsys
     words = ["--data", "lungs(size=32,counts=(4,2,2))", "--preset", "quick", "--depth", "1", "--losses"]
     assert main("compare_losses", [*words, "all"]) == 130
     told = " ".join(capsys.readouterr().out.split())
+    assert told.startswith("Trying all losses: which fit the data, and which are the same function there ..")
     assert "dicefg is the same function as dice on these data: dice stands for both" in told
     assert re.search(r"losses cce, bce, .*, dice, .* dicefg is the same", told) and ", dicefg," not in told
     assert main("compare_losses", [*words, "dice", "dicefg"]) == 130
     told = " ".join(capsys.readouterr().out.split())
     assert "losses dice, dicefg dicefg is the same function as dice on these data: both are trained" in told
+    assert "Trying all" not in told
 
 
 @pytest.mark.parametrize(("spec", "channels"), [("dice_bce", 1), ("bce + 0.5*dice", 1), ("dice", 3)])
