@@ -15,6 +15,7 @@ from rich.console import Console
 from kseg import files, report
 from kseg.report import balance as drawing
 from kseg.report import figures
+from kseg.report.tables import print_whole
 
 NAMES = ("cce", "dicefg", "dice", "dicefg_square", "dice_square")
 NAN = float("nan")
@@ -314,8 +315,8 @@ def test_confusion_tells_shares_of_the_true_class():
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted class", "true class")
 
 
-def printed(table):
-    console = Console(file=io.StringIO(), width=100)
+def printed(table, width=100):
+    console = Console(file=io.StringIO(), width=width)
     console.print(table)
     return console.file.getvalue()
 
@@ -338,6 +339,34 @@ def test_score_table_shows_means_intervals_and_what_is_undefined():
 def test_fields_table_shows_every_field():
     text = printed(report.fields_table({"data": "toy", "epochs": 3}))
     assert [line.split() for line in text.splitlines()] == [["data", "toy"], ["epochs", "3"]]
+
+
+def table_of(*labels):
+    score = {"mean": 0.5704, "low": 0.378, "high": 0.683, "cases": 3400, "empty": 0}
+    return report.score_table({label: dict.fromkeys(("dice", "iou", "accuracy"), score) for label in labels}, "A [b]")
+
+
+def test_tables_show_names_as_they_are():
+    text = printed(table_of("[/x]", "tumour [core]", ":heart:")) + printed(report.fields_table({"data": "[/x] [red]"}))
+    assert all(f" {words} " in text.replace("\n", " ") for words in ("[/x]", "tumour [core]", ":heart:", "[/x] [red]"))
+    assert text.startswith("A [b]")
+
+
+@pytest.mark.parametrize("label", ["foreground mean", "left ventricle of the heart", "a_name_without_any_blank_in_it"])
+def test_no_number_of_a_score_table_is_cut_at_80_columns(label):
+    lines = printed(table_of("background", label), width=80).splitlines()
+    assert sum(line.split()[-7:] == ["0.570", "(.378-.683)"] * 3 + ["3400"] for line in lines) == 2
+    folded = "".join(line.partition(" 0.570")[0] for line in lines[5:])
+    assert folded.replace(" ", "") == label.replace(" ", "")
+
+
+def test_a_table_in_a_log_is_in_lines_of_its_own_width():
+    label = "a class of forty letters, no less of them"
+    for terminal in (False, True):
+        console = Console(file=io.StringIO(), width=80, force_terminal=terminal, color_system=None)
+        print_whole(console, table_of(label))
+        shown = console.file.getvalue()
+        assert (label in shown) != terminal and shown.count(" 0.570 (.378-.683)") == 3
 
 
 def test_csv_leaves_nan_empty(tmp_path):

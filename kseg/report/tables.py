@@ -4,7 +4,9 @@ import math
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
+WIDEST = 1000  # letters of a line
 SHOWN = ("dice", "iou", "accuracy")
 SURFACE = ("hd95", "assd", "surface_dice")
 TITLES = {
@@ -16,16 +18,18 @@ TITLES = {
 def score_table(summary, title, shown=SHOWN):
     """A rich table of `kseg.inference.summarise`: a row per class, mean and 95 % interval of the scores `shown`.
 
-    Classes without these scores (surfaces of the background) have no row; `cases` is of the first score.
+    Classes without these scores (surfaces of the background) have no row; `cases` is of the first score. Where the
+    terminal is narrow, names of classes are folded and numbers stay whole.
     """
-    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("class", no_wrap=True)
+    heading = Text(title, "table.title")
+    table = Table(title=heading, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=0)
+    table.add_column("class", overflow="fold")
     for name in shown:
         table.add_column(TITLES[name], no_wrap=True)
     table.add_column("cases", justify="right", no_wrap=True)
     scores = {label: [values[name] for name in shown] for label, values in summary.items() if shown[0] in values}
     for label, row in scores.items():
-        table.add_row(label, *map(_cell, row), str(row[0]["cases"]))
+        table.add_row(Text(label), *map(_cell, row), str(row[0]["cases"]))
     without, missed = (sum(row[0].get(kind, 0) for row in scores.values()) for kind in ("empty", "missed"))
     notes = []
     if without:
@@ -51,5 +55,12 @@ def fields_table(fields):
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in fields.items():
-        table.add_row(name, str(value))
+        table.add_row(name, Text(str(value)))
     return table
+
+
+def print_whole(console, table):
+    """Print a table; where the console is no terminal, as wide as the table is, so that lines of a log stay whole."""
+    if not console.is_terminal:
+        table.width = console.measure(table, options=console.options.update(max_width=WIDEST)).maximum
+    console.print(table, crop=False)

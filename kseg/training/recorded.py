@@ -33,7 +33,8 @@ def read_record(path, program, option="--resume"):
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     what = f"holds no record of a run of {program}" if path.exists() else "does not exist"
-    raise ValueError(f"{option} {path} {what}. Expected the run folder of {program}.py.")
+    expected = "the record.json of a run" if option == "--config" else "the run folder"
+    raise ValueError(f"{option} {path} {what}. Expected {expected} of {program}.py.")
 
 
 def config_of(record, kind, path, without=(), option="--resume"):
@@ -121,5 +122,5 @@ def telling_how_to_go_on(folder, config, console):
         yield
     except BaseException:
         command = f"To go on: python scripts/{config.program}.py --resume {shlex.quote(str(folder.path))}"
-        console.print(command, highlight=False, soft_wrap=True)
+        console.print(command, highlight=False, markup=False, soft_wrap=True)
         raise

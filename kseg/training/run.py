@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from kseg import report
+from kseg.report.tables import print_whole
 from kseg.training.callbacks import ShowProgress, best_epoch, read_history
 from kseg.training.dry import dry_run
 from kseg.training.evaluation import evaluate_into
@@ -51,7 +52,8 @@ def train(config, console, callbacks=(), networks=None):
     """
     config, record, former = _begun(config)
     if record is not None and record.get("status") == "finished":
-        console.print(f"{config.output} is finished: nothing is left to do.", highlight=False, soft_wrap=True)
+        line = f"{config.output} is finished: nothing is left to do."
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
         return _result(config.output)
     if record is None:
         check_output(config)
@@ -162,7 +164,8 @@ def _training(config):
 
 def _closing(console, folder, summary, config):
     data, run = folder.record["data"], shlex.quote(str(folder.path))
-    console.print(report.score_table(summary, f"Test split of {data['name']}: mean over cases (95 % interval)"))
+    table = report.score_table(summary, f"Test split of {data['name']}: mean over cases (95 % interval)")
+    print_whole(console, table)
     lines = [
         f"Best model, record, curves and examples are in {folder.path}/",
         f"Next: python scripts/evaluate.py {run} {shlex.quote(config.data)} --split validation --figures",

@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ from kseg.configs import Train
 from kseg.data import DataFile
 from kseg.files import write_json
 from kseg.training import run
-from kseg.training.recorded import config_of, read_record, recorded
+from kseg.training.recorded import config_of, read_record, recorded, telling_how_to_go_on
 from kseg.training.state import STATE, read_progress
 
 LUNGS = "lungs(size=32, counts=(5, 2, 2))"
@@ -131,8 +132,9 @@ def test_a_record_of_other_options_is_refused(tmp_path, options, message):
 def test_what_is_no_record_of_training_is_refused(tmp_path, refused, text):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/record.json").write_text(text)
-    for option in ("--resume", "--config"):
-        assert f"{option} run holds no record of a run of train. Expected" in refused("train", option, "run")
+    for option, what in (("--resume", "the run folder"), ("--config", "the record.json of a run")):
+        words = f"{option} run holds no record of a run of train. Expected {what} of train.py."
+        assert words in refused("train", option, "run")
         assert f"{option} nowhere does not exist" in refused("train", option, "nowhere")
 
 
@@ -156,6 +158,13 @@ def quiet():
     return Console(file=io.StringIO(), width=200)
 
 
+def test_names_of_folders_are_told_as_they_are():
+    shown, folder = quiet(), SimpleNamespace(path=Path("runs [/x]"))
+    with pytest.raises(KeyboardInterrupt), telling_how_to_go_on(folder, Train(), shown):
+        raise KeyboardInterrupt
+    assert "--resume 'runs [/x]'" in shown.file.getvalue()
+
+
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
     """The folder of a finished run."""
@@ -164,11 +173,15 @@ def first(tmp_path_factory):
     return run.train(config, quiet()).folder
 
 
-def test_a_finished_run_has_nothing_left_to_do(first, monkeypatch, capfd):
+def test_a_finished_run_has_nothing_left_to_do(first, tmp_path, capfd):
     before = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
     assert cli.main("train", ["--resume", str(first)]) == 0
     assert "is finished: nothing is left to do" in capfd.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == before
+    named = Path(shutil.copytree(first, tmp_path / "run [red]"))
+    shown = quiet()
+    run.train(Train(resume=named), shown)
+    assert f"{named} is finished" in shown.file.getvalue()
     result = run.train(Train(resume=first), quiet())
     assert result.folder == first and len(result.history["loss"]) == 2 and "lungs" in result.summary
 
