@@ -12,18 +12,19 @@ def load_model(path):
         FileNotFoundError, ValueError: no such file, or not a Keras model.
     """
     path = Path(path)
-    path = path / "model.keras" if path.is_dir() else path
-    if not path.is_file() or path.suffix != ".keras":
+    file = path / "model.keras" if path.is_dir() else path
+    if not file.is_file() or file.suffix != ".keras":
+        there = "holds no model.keras" if path.is_dir() else "is no .keras file"
         raise FileNotFoundError(
-            f"model {str(path)!r} is no .keras file. Expected one, or a run folder with model.keras; train one with "
-            "scripts/train.py."
+            f"model {str(path)!r} {there if path.exists() else 'does not exist'}. Expected a .keras file, or a run "
+            "folder with model.keras; train one with scripts/train.py."
         )
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # zip, JSON, HDF5 and Keras each raise their own kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
-            f"model {str(path)!r} cannot be loaded ({reason:.160}). Expected a whole .keras file of stock layers."
+            f"model {str(file)!r} cannot be loaded ({reason:.160}). Expected a whole .keras file of stock layers."
         ) from None
 
 

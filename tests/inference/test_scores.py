@@ -172,11 +172,17 @@ def test_load_model_takes_a_file_or_a_run_folder(run_folder):
     assert tf.reduce_min(one(image)) >= 0 and tf.reduce_max(one(image)) <= 1
 
 
-@pytest.mark.parametrize("name", ["none.keras", "folder", "weights.h5"])
-def test_load_model_names_what_is_missing(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("none.keras", "does not exist"), ("nowhere", "does not exist"), ("folder", "holds no model.keras"),
+        ("weights.h5", "is no .keras file"),
+    ],
+)  # fmt: skip
+def test_load_model_names_what_is_missing(tmp_path, name, what):
     (tmp_path / "folder").mkdir()
     (tmp_path / "weights.h5").write_text("weights")
-    with pytest.raises(FileNotFoundError, match=f"{name}.*Expected one, or a run folder"):
+    with pytest.raises(FileNotFoundError, match=f"{name}' {what}. Expected a .keras file, or a run folder"):
         inference.load_model(tmp_path / name)
 
 
