@@ -48,11 +48,16 @@ def execute(config, console):
             folder.save(predicted=len(results) - len(failed), failed={str(r.path): r.error for r in failed})
     _closing(config, trained, results, failed, folder.path, console)
     if failed:
+        others = f"; the masks of the others are in {folder.path}" if len(failed) < len(results) else ""
         raise RunFailed(
-            f"{len(failed)} of {len(files)} files failed, {failed[0].path}: {failed[0].error.rstrip('.')} (all in "
-            f"{folder / 'predictions.csv'}); the masks of the others are in {folder.path}"
+            f"{len(failed)} of {_counted(len(files), 'file')} failed, {failed[0].path}: {failed[0].error.rstrip('.')} "
+            f"(all in {folder / 'predictions.csv'}){others}"
         )
     return results
+
+
+def _counted(number, what):
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _run(config, trained, files, folder, wanted, console, results):
@@ -96,7 +101,7 @@ def _plan(config, trained, files, left_out, folder):
     seen = rules.window or (None if None in model.input_shape[1:3] else model.input_shape[1:3])
     sliding = f", through windows of {seen[0]} x {seen[1]} where they are larger" if seen and not rules.size else ""
     colour = "gray" if rules.channels == 1 else "colour"
-    others = f" ({left_out} others are of no kind that is read)" if left_out else ""
+    others = f" ({_counted(left_out, 'other')} of no kind that is read)" if left_out else ""
     return {
         "model": f"{config.model}, {model.count_params():,} parameters",
         "classes": ", ".join(f"{value} {name}" for value, name in zip(values, trained.classes, strict=True)),
@@ -119,23 +124,28 @@ def _row(result, classes, folder):
 
 def _closing(config, trained, results, failed, folder, console):
     done = [result for result in results if result.error is None]
-    table = Table("class", "mean share", "files without", box=box.SIMPLE_HEAD)
-    for k, name in enumerate(trained.classes if done else ()):
-        shares = [result.shares[k] for result in done]
-        table.add_row(escape(name), f"{sum(shares) / len(shares):.4f}", str(shares.count(0)))
-    console.print(table)
+    if done:
+        table = Table("class", "mean share", "files without", box=box.SIMPLE_HEAD)
+        for k, name in enumerate(trained.classes):
+            shares = [result.shares[k] for result in done]
+            table.add_row(escape(name), f"{sum(shares) / len(shares):.4f}", str(shares.count(0)))
+        console.print(table)
     if failed:
         table = Table("failed", "why", box=box.SIMPLE_HEAD)
         for result in failed:
             table.add_row(escape(str(result.path)), escape(result.error))
         console.print(table)
+    for line in _where_they_are(config, done, folder) if done else ():
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _where_they_are(config, done, folder):
+    """Lines: remarks on files, where the masks are, and what to do next."""
     remarks = sorted({remark for result in done for remark in result.remarks})
     lines = [f"Remark on some files: {remark}." for remark in remarks]
-    lines.append(f"{len(done)} masks are in {folder}, a row for each in {folder / 'predictions.csv'}")
+    masks = "1 mask is" if len(done) == 1 else f"{len(done)} masks are"
+    lines.append(f"{masks} in {folder}, a row for each in {folder / 'predictions.csv'}")
     if config.overlays:
-        lines.append(f"Next: look at the pictures in {folder / 'overlays'}")
-    else:
-        again = replace(config, overlays=True, output=Path(f"{folder}-overlays"), overwrite=False)
-        lines.append(f"Next: look at them over their images: {again.command()}")
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        return [*lines, f"Next: look at the pictures in {folder / 'overlays'}"]
+    again = replace(config, overlays=True, output=Path(f"{folder}-overlays"), overwrite=False)
+    return [*lines, f"Next: look at them over their images: {again.command()}"]

@@ -104,6 +104,27 @@ def test_one_bad_file_fails_the_run_after_the_others(tiny_run, tmp_path, capfd):
     assert np.load(tmp_path / "masks/a.npy").all()
 
 
+@pytest.mark.parametrize("overlays", [False, True])
+def test_where_every_file_fails_nothing_is_told_of_masks(tiny_run, tmp_path, capfd, overlays):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"no image")
+    words = words_of(tiny_run / "run", tmp_path / "a.png", tmp_path / "b.png", "--output", tmp_path / "masks")
+    assert main("predict", [*words, *["--overlays"] * overlays]) == 1
+    printed = capfd.readouterr()
+    assert printed.err.startswith("error: 2 of 2 files failed") and "predictions.csv" in printed.err
+    assert "others" not in printed.err and "failed" in printed.out
+    for words in ("masks are", "mask is", "Next", "mean share"):
+        assert words not in printed.out, words
+
+
+def test_one_file_is_told_as_one(tiny_run, tmp_path, capfd):
+    shutil.copytree(tiny_run / "scans", tmp_path / "scans")
+    (tmp_path / "scans/b.npy").rename(tmp_path / "scans/b.txt")
+    assert main("predict", words_of(tiny_run / "run", tmp_path / "scans", "--output", tmp_path / "masks")) == 0
+    out = capfd.readouterr().out
+    assert "1 (1 other of no kind that is read)" in out and "1 mask is in" in out
+
+
 @pytest.mark.parametrize(
     ("stop", "code", "status"),
     [(KeyboardInterrupt(), 130, "interrupted"), (OSError(28, "No space left on device"), 1, "failed")],
