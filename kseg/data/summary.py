@@ -15,16 +15,28 @@ SHOWN = 20  # names of files that are left out for one reason
 
 
 def split_table(data):
-    """A rich table: cases, images and the share of each class in each split."""
-    columns = {split: counts(data, split) for split in SPLITS}
+    """A rich table: cases, images and the share of each class in each split; padding does not count."""
+    columns, padding = {split: counts(data, split) for split in SPLITS}, _padding(data)
+    for split, count in padding.items():
+        columns[split][3] -= count
     columns["all"] = sum(columns.values())
-    table = Table("", *columns, box=box.SIMPLE_HEAD)
+    table = Table("", *columns, box=box.SIMPLE_HEAD, caption_justify="left")
+    table.caption = "Shares of pixels are without padding." if any(padding.values()) else None
     for row, name in enumerate(("cases", "images", "without foreground")):
         table.add_row(name, *(str(column[row]) for column in columns.values()))
     for k, name in enumerate(data.classes):
-        shares = (column[3 + k] / max(column[3:].sum(), 1) for column in columns.values())
-        table.add_row(f"{escape(name)}, pixels", *(f"{100 * share:.2f} %" for share in shares))
+        shares = ((column[3 + k], column[3:].sum()) for column in columns.values())
+        table.add_row(f"{escape(name)}, pixels", *(f"{100 * n / total:.2f} %" if total else "-" for n, total in shares))
     return table
+
+
+def _padding(data):
+    """{split: pixels outside of the boxes of the images}; they are background."""
+    counted = {}
+    for split in SPLITS:
+        y0, y1, x0, x1 = data.index(split)["box"].astype(np.int64).T if data.sizes[split] else np.zeros((4, 0), int)
+        counted[split] = data.sizes[split] * data.shape[0] * data.shape[1] - int(((y1 - y0) * (x1 - x0)).sum())
+    return counted
 
 
 def left_out_table(left_out):
@@ -54,7 +66,7 @@ def fields(data):
         "preprocessing": _steps(getattr(data, "preprocessing", None)),
         "splits": f"{attributes['split_rule']}; seed {attributes['seed']}",
         "sources": _sources(sources) if sources else "none, made from a seed",
-        "command": attributes["command"],
+        "command": attributes["command"] or "not told",
         "checksum": data.fingerprint(),
     }
     return {name: value for name, value in described.items() if value}

@@ -43,11 +43,26 @@ def test_everything_is_told(path, capfd):
     for words in (
         "livers", "8 x 8 x 1, values 0 to 1", "0 background, 1 liver, 2 tumour", "0.5 x 0.25 mm", "by patient; seed 4",
         "1 file, 70 bytes", "python by_hand.py", "99 % percentile of each case to 0..1", "slices along axis 2",
-        "cases 2 0 1 3", "images 5 0 1 6", "without foreground 2 0 0 2", "tumour, pixels 0.31 % 0.00 % 1.56 % 0.52 %",
+        "cases 2 0 1 3", "images 5 0 1 6", "without foreground 2 0 0 2", "tumour, pixels 0.31 % - 1.56 % 0.52 %",
         f"train.py --data {path} --loss cce+dicefg", DataFile(path).fingerprint(),
     ):  # fmt: skip
         assert words in out, words
-    assert "matches" not in out
+    assert "matches" not in out and "padding" not in out
+
+
+def test_padding_does_not_count(tmp_path, capfd):
+    attributes = {"name": "padded", "classes": CLASSES[:2], "value_range": (0, 1), "command": "", "sources": [],
+                  "split_rule": "", "seed": 0}  # fmt: skip
+    masks = np.zeros((2, 8, 8), np.uint8)
+    masks[:, 2, 2:5] = 1  # 3 pixels of 4 x 5 without padding
+    with Writer(tmp_path / "padded.h5", **attributes) as writer:
+        writer.add("train", "a", masks[..., None].astype(np.float32), masks, box=(1, 5, 2, 7))
+        writer.add("test", "b", masks[:1, ..., None].astype(np.float32), masks[:1] * 0, box=(0, 8, 0, 8))
+    out = told(capfd, tmp_path / "padded.h5")
+    share = 100 * 6 / (2 * 4 * 5 + 64)
+    assert f"background, pixels 85.00 % - 100.00 % {100 - share:.2f} %" in out
+    assert f"liver, pixels 15.00 % - 0.00 % {share:.2f} %" in out
+    assert "Shares of pixels are without padding." in out and "command: not told" in out
 
 
 @pytest.mark.parametrize("name", ["toy", "tissue(counts=(3, 1, 1))"])
