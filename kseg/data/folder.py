@@ -20,6 +20,8 @@ from kseg.data.splits import check_dealt, split_groups
 from kseg.data.survey import look
 from kseg.data.writer import Writer
 
+UNUSABLE = "cannot be used: "  # of the survey
+
 
 def prepare(config, progress=lambda items, what: items):
     """Read the folders, write the data file.
@@ -43,8 +45,7 @@ def prepare(config, progress=lambda items, what: items):
     survey = look(pairs, config, root, lambda items: progress(items, "looking"))
     left_out |= survey.left_out
     if not survey.seen:
-        reasons = "; ".join(f"{len(names)} {why}" for why, names in left_out.items())
-        raise ValueError(f"no pair of image and mask can be used: {reasons}. Expected at least one.")
+        raise ValueError(f"no pair of image and mask can be used: {_reasons(left_out)}.")
     values, classes = classes_of(survey.values, config)
     seen, preprocessing = _plan(survey, config, left_out, values)
     splits = _deal([each.pair.case for each in seen], config)
@@ -75,10 +76,22 @@ def execute(config, console):
         console.print(summary.split_table(data))
         if left_out:
             console.print(summary.left_out_table(left_out))
-        lines = [f"{config.out}: {summary.shape_line(data)}", *remarks, f"Next: {summary.train_command(data)}",
-                 f"Or look at it: {summary.sheet_command(data)}"]  # fmt: skip
+        lines = [f"{config.out}: {summary.shape_line(data)}", *remarks]
+        if all(data.sizes.values()):
+            lines += [f"Next: {summary.train_command(data)}", f"Or look at it: {summary.sheet_command(data)}"]
+        else:
+            lines += [f"Next: look at it: {summary.sheet_command(data)}", "To train on it, give each split a share."]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _reasons(left_out):
+    """Why files are left out, what most of them share first, and what that expects."""
+    common = sorted(left_out.items(), key=lambda item: -len(item[1]))
+    parts = [why.removeprefix(UNUSABLE).partition(". Expected ") for why, _ in common]
+    counts = [f"{len(names)} file{'s' * (len(names) > 1)}" for _, names in common]
+    told = "; ".join(f"{what} ({count})" for (what, *_), count in zip(parts, counts, strict=True))
+    return f"{told}. Expected {parts[0][2] or 'at least one that fits'}"
 
 
 def _plan(survey, config, left_out, values):

@@ -1,6 +1,7 @@
 """Images and masks in folders: which belong together, and what is left over."""
 
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from typing import NamedTuple
 from kseg.data.read import READABLE, ending
 
 WITHOUT_MASK, WITHOUT_IMAGE = "image without mask", "mask without image"
+TRIED, SHORTEST = 5, 20  # cases and patterns, in looking for one that fits
 NOT_READ = f"of no kind that is read ({', '.join(READABLE)})"
 
 
@@ -49,6 +51,7 @@ def find_pairs(images, masks, image_pattern="{name}", mask_pattern="{name}"):
         )
     cases = {name: case for name in pictures if (case := _case(name, image_pattern)) is not None}
     wanted = {name: _mask_of(case, mask_pattern) for name, case in cases.items()}
+    seen = pictures, labels
     if same:  # masks are no images, and images no masks
         taken = set(wanted.values()) & set(labels)
         pictures = {name: path for name, path in pictures.items() if name not in taken}
@@ -56,7 +59,7 @@ def find_pairs(images, masks, image_pattern="{name}", mask_pattern="{name}"):
     other = [name for name in pictures if name not in cases]
     found = {name: labels[wanted[name]] for name in pictures if name in cases and wanted[name] in labels}
     if not found:
-        _complain(images, masks, pictures, labels, wanted)
+        _complain(images, masks, *seen, cases, wanted)
     lonely = [name for name in pictures if name in cases and name not in found]
     used = set(found.values())
     left_out |= {
@@ -88,12 +91,9 @@ def _by_name(folder, other, left_out):
         raise FileNotFoundError(f"folder {folder} does not exist. Expected one of images or masks.")
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file. Expected a folder of images or masks.")
-    within = other != folder and other.is_relative_to(folder)
     found, others = {}, left_out.setdefault(NOT_READ, [])
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in _files(folder, other):
         inside = path.relative_to(folder)
-        if any(part.startswith(".") for part in inside.parts) or (within and path.is_relative_to(other)):
-            continue
         if not path.name.lower().endswith(READABLE):
             others.extend([] if str(inside) in others else [str(inside)])
             continue
@@ -106,21 +106,57 @@ def _by_name(folder, other, left_out):
     return found
 
 
-def _complain(images, masks, pictures, labels, wanted):
+def _files(folder, other):
+    """The files of a folder and those in it, sorted, without hidden ones and those of the other folder, if that lies
+    in this one."""
+    within = other != folder and other.is_relative_to(folder)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and not (within and path.is_relative_to(other)):
+            yield path
+
+
+def _complain(images, masks, pictures, labels, cases, wanted):
     """Raise ValueError: why there is no pair."""
-    for folder, found in ((images, pictures), (masks, labels)):
+    for folder, other, found in ((images, masks, pictures), (masks, images, labels)):
         if not found:
-            kinds = Counter(path.suffix for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
-            seen = ", ".join(f"{count} {kind or 'without ending'}" for kind, count in kinds.most_common(4)) or "no file"
-            raise ValueError(f"{folder} holds {seen}. Expected files of {', '.join(READABLE)}; convert them.")
+            kinds = Counter(path.suffix for path in _files(folder, other)).most_common(4)
+            seen = ", ".join(f"{count} {kind or 'without ending'}" for kind, count in kinds) or "no file"
+            fix = "convert them" if kinds else "look whether this is the folder"
+            raise ValueError(f"{folder} holds {seen}. Expected files of {', '.join(READABLE)}; {fix}.")
     first = next((name for name in pictures if name in wanted), None)
     if first is None:
         raise ValueError(
             f"no file of {images} has a name as --image-pattern tells; there is such as "
             f"{next(iter(pictures.values())).name}. Expected another pattern, with {{name}} for what differs."
         )
+    same = images.resolve() == masks.resolve()
+    pattern = _pattern_that_fits(cases, set(labels), same)
+    other = next((path for name, path in labels.items() if not same or name != first), pictures[first])
+    fix = "--image-pattern and --mask-pattern to tell them, such as {name}_0000 and {name}_mask"
+    if pattern is not None:
+        fix = f"--mask-pattern {shlex.quote(pattern)}, which fits"
     raise ValueError(
         f"no image of {images} has a mask in {masks}: for {pictures[first].name} a file {wanted[first]} with one of "
-        f"the endings was looked for; there is such as {next(iter(labels.values())).name}. Expected equal names, or "
-        "--image-pattern and --mask-pattern to tell them, such as {name}_0000 and {name}_mask."
+        f"the endings was looked for; there is such as {other.name}. Expected equal names, or {fix}."
     )
+
+
+def _pattern_that_fits(cases, labels, same):
+    """The one pattern of masks that at least half of the images have; None if there is none.
+
+    Args:
+        cases: {name of an image: case}.
+        labels: names of masks; of images too if `same`.
+    """
+    patterns = set()
+    for last in [case.rpartition("/")[2] for case in cases.values()][:TRIED]:
+        for name in (label.rpartition("/")[2] for label in labels):
+            found = re.finditer(re.escape(last), name)
+            patterns |= {f"{name[: place.start()]}{{name}}{name[place.end() :]}" for place in found}
+    fits = Counter()
+    for pattern in sorted(patterns, key=lambda pattern: (len(pattern), pattern))[:SHORTEST]:
+        found = {name: _mask_of(case, pattern) for name, case in cases.items()}
+        fits[pattern] = sum(mask in labels and not (same and mask == name) for name, mask in found.items())
+    (best, count), (_, second) = [*fits.most_common(2), ("", 0), ("", 0)][:2]
+    return best if 2 * count >= len(cases) - same * count and count > second else None

@@ -149,6 +149,35 @@ def test_folders_in_folders_are_part_of_the_name(root):
     assert "by group" in data.attributes()["split_rule"]
 
 
+def test_the_group_is_what_stands_in_the_brackets(root):
+    for name in NAMES:
+        for kind in ("images", "masks"):
+            (root / f"{kind}/{name}.png").rename(root / f"{kind}/pat{int(name) // 2}_im{name}.png")
+    for seed in range(3):
+        words = ("--group-regex", "^(pat[0-9]+)_im[0-9]", "--split", 0.5, 0.25, 0.25, "--seed", seed)
+        cases, _ = prepare(root, *words)
+        splits = [{split for case, (_, _, split, _) in cases.items() if case.startswith(f"pat{i}_")} for i in range(4)]
+        assert list(map(len, splits)) == [1] * 4
+
+
+def test_what_lies_in_hidden_folders_is_not_seen(root, capfd):
+    for kind in ("images", "masks"):
+        store(root / f"{kind}/.ipynb_checkpoints/1.png", picture("1")[0])
+        store(root / f"{kind}/.hidden/9.png", picture("9")[0])
+    assert set(prepare(root)[0]) == set(NAMES)
+    out = capfd.readouterr().out
+    assert "left out" not in out and "checkpoints" not in out and "9.png" not in out
+
+
+def test_images_of_8_and_16_bits_are_not_rounded_to_256_levels(root):
+    wide = picture("0", dtype=np.uint16)[0]
+    store(root / "images/0.png", wide)
+    cases, data = prepare(root)
+    assert not data.preprocessing.rounded
+    np.testing.assert_allclose(cases["0"][0][0, ..., 0], wide / 65535, atol=1e-6)
+    np.testing.assert_allclose(cases["1"][0][0, ..., 0], picture("1")[0] / 255, atol=1e-6)
+
+
 def test_masks_below_the_images_are_no_images(root, capfd):
     (root / "masks").rename(root / "images/masks")
     cases, _ = prepare(root, masks="images/masks")
@@ -353,6 +382,13 @@ def test_what_is_left_out_is_told_with_the_reason(root, capfd):
     assert "hidden" not in out and str(root) not in out.split("out.h5: ")[0]
 
 
+def test_what_training_would_refuse_is_not_advised(root, capfd):
+    prepare(root, "--split", 1, 0, 0)
+    out = capfd.readouterr().out
+    assert "train.py" not in out and "Next: look at it: python scripts/data.py" in out and "share" in out
+    assert "background, pixels" in out and " - " in out
+
+
 def test_images_that_are_nearly_all_black_have_no_percentile(root, capfd):
     dots = np.zeros(SIZE, np.uint8)
     dots[3, 4] = 200
@@ -391,7 +427,15 @@ def all_masks(array):
     return lambda root: [store(root / f"masks/{name}.png", array) for name in NAMES]
 
 
+SEG = ("--mask-pattern", "{name}_seg")
 COLOURED = np.random.default_rng(0).integers(0, 9, (*SIZE, 3)).astype(np.uint8)
+
+
+def mixed(root):
+    for name in NAMES:
+        store(root / f"images/{name}.png", np.full(SIZE, int(name) + 1, np.uint8))
+    store(root / "images/0.png", picture("0")[0])
+    store(root / "masks/0.png", COLOURED)
 
 
 @pytest.mark.parametrize(
@@ -399,18 +443,21 @@ COLOURED = np.random.default_rng(0).integers(0, 9, (*SIZE, 3)).astype(np.uint8)
     [
         (lambda root: shutil.rmtree(root / "masks"), [], ["masks does not exist", "Expected"]),
         (lambda root: [shutil.rmtree(root / "masks"), (root / "masks").write_text("")], [], ["is a file", "folder"]),
-        (lambda root: [p.unlink() for p in (root / "masks").iterdir()], [], ["masks holds no file", ".nii.gz"]),
+        (lambda root: [p.unlink() for p in (root / "masks").iterdir()], [],
+         ["masks holds no file", ".nii.gz", "look whether this is the folder"]),
         (lambda root: [p.rename(p.with_suffix(".webp")) for p in (root / "masks").iterdir()], [],
-         ["holds 8 .webp", "convert"]),
+         ["holds 8 .webp", "; convert them"]),
         (lambda root: [p.rename(p.with_stem(p.stem + "_m")) for p in (root / "masks").iterdir()], [],
-         ["no image", "0.png", "0_m.png", "--mask-pattern"]),
+         ["no image", "0.png", "0_m.png", "Expected equal names, or --mask-pattern '{name}_m', which fits."]),
         (lambda root: shutil.copy(root / "images/0.png", root / "images/0.jpg"), [], ["0.jpg", "0.png", "one file"]),
         (lambda root: resize_one(root), [], ["2 sizes, from 16 x 32 to 20 x 48", "7 of 8", "--fit"]),
         (numbered, [], ["512 values (0, 1, 2, 3, ..., 511)", "--instances", "--class-values"]),
         (lossy, [], ["0.jpg is a JPEG file", "--class-values"]),
         (all_masks(np.zeros(SIZE, np.uint8)), [], ["the value 0.", "Expected two or more"]),
-        (all_masks(COLOURED), [], ["no pair", "8 cannot be used: its mask has colours"]),
-        (all_masks(np.zeros((4, 4), np.uint8)), [], ["no pair", "another size"]),
+        (all_masks(COLOURED), [], ["can be used: its mask has colours (8 files). Expected one number a class"]),
+        (all_masks(np.zeros((4, 4), np.uint8)), [], ["another size (4 x 4, the image 16 x 32) (8 files). Expected"]),
+        (mixed, [],
+         ["one value everywhere (7 files); its mask has colours (1 file). Expected at least one that fits."]),
         (None, ["--image-pattern", "scan_{name}"], ["--image-pattern", "such as 0.png"]),
         (None, ["--class-values", 1, 2], ["no pair", "does not list"]),
         (None, ["--class-names", "a", "b"], ["--class-names=a b", "1 different name"]),
@@ -420,13 +467,29 @@ COLOURED = np.random.default_rng(0).integers(0, 9, (*SIZE, 3)).astype(np.uint8)
         (None, ["--size", 64, 64, "--fit", "crop"], ["no image can be used", "smaller than --size 64 64"]),
     ],
     ids=["no folder", "file", "empty", "other kind", "other names", "twice", "sizes", "numbers", "jpeg", "one value",
-         "colours", "mask size", "pattern", "values", "names", "name", "group", "groups", "crop"],
+         "colours", "mask size", "mixed", "pattern", "values", "names", "name", "group", "groups", "crop"],
 )  # fmt: skip
 def test_bad_folders_are_told_in_one_line(refused, root, tmp_path, change, options, words):
     if change is not None:
         change(root)
     error = refused("prepare_folder", root / "images", root / "masks", tmp_path / "out.h5", *options)
-    assert all(word in error for word in [*words, "Expected"]), error
+    assert all(word in error for word in words) and error.count("Expected") == 1, error
+
+
+def test_a_pattern_that_fits_is_told(root, tmp_path, refused):
+    for name in NAMES[2:]:
+        (root / f"masks/{name}.png").rename(root / f"masks/{name}.png".replace("masks/", "images/label_"))
+    together = root / "images", root / "images", tmp_path / "out.h5"
+    assert "or --mask-pattern 'label_{name}', which fits." in refused("prepare_folder", *together, *SEG)
+    for name in NAMES[2:5]:
+        (root / f"images/label_{name}.png").rename(root / f"images/{name}_truth.png")
+    error = refused("prepare_folder", *together, *SEG)
+    assert "such as {name}_0000 and {name}_mask." in error and "there is such as 1.png" in error
+    for name in NAMES[:2]:
+        (root / f"masks/{name}.png").unlink()
+    (root / "masks/10_seg.png").write_bytes(b"")
+    error = refused("prepare_folder", root / "images", root / "masks", tmp_path / "out.h5")
+    assert "such as {name}_0000 and {name}_mask." in error and "there is such as 10_seg.png" in error
 
 
 @pytest.mark.parametrize(
