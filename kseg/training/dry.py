@@ -36,7 +36,7 @@ def dry_run(job):
         "a batch": f"images {shapes[0]}, masks {shapes[1]}",
         "parameters": f"{job.model.count_params():,}",
         "memory": _memory(),
-        "time": f"first step {first:.2g} s, second {second:.2g} s, {job.steps} steps an epoch: "
+        "time": f"first step {_short(first, 2)} s, second {_short(second, 2)} s, {job.steps} steps an epoch: "
         f"{_words(first + second * job.steps * job.config.epochs)} for all epochs, without validation",
         "disk": _disk(job),
     }
@@ -76,15 +76,20 @@ def _size(variable):
 
 
 def _bytes(count):
-    for unit in ("B", "KiB", "MiB"):
+    for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:
-            return f"{count:.3g} {unit}"
+            return f"{_short(count, 3)} {unit}"
         count /= 1024
-    return f"{count:.3g} GiB"
+    return f"{_short(count, 3)} TiB"
 
 
 def _words(seconds):
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.2g} {unit}"
-    return f"{seconds:.2g} s"
+            return f"{_short(seconds / size, 2)} {unit}"
+    return f"{_short(seconds, 2)} s"
+
+
+def _short(number, digits):
+    """A number of some digits, or of as many as it has before the point."""
+    return f"{number:.{digits}g}" if number < 10**digits - 0.5 else f"{number:.0f}"
