@@ -398,6 +398,15 @@ def test_images_that_are_nearly_all_black_have_no_percentile(root, capfd):
     assert "one value in 99.5 % of it" in " ".join(capfd.readouterr().out.split())
 
 
+@pytest.mark.parametrize("count", [16, 17])
+def test_16_values_are_classes_and_17_are_not(root, tmp_path, capfd, count):
+    for name in NAMES:
+        store(root / f"masks/{name}.png", (np.arange(512) % count).reshape(SIZE).astype(np.uint8))
+    words = [str(path) for path in (root / "images", root / "masks", tmp_path / "out.h5")]
+    assert main("prepare_folder", words) == (0 if count == 16 else 2)
+    assert ("masks hold 17 values" in capfd.readouterr().err) == (count == 17) != (tmp_path / "out.h5").exists()
+
+
 def test_values_that_are_not_listed_leave_an_image_out(root, capfd):
     store(root / "masks/0.png", np.full(SIZE, 128, np.uint8))
     assert set(prepare(root, "--class-values", 0, 255)[0]) == set(NAMES[1:])
@@ -487,6 +496,11 @@ def test_a_pattern_that_fits_is_told(root, tmp_path, refused):
     assert "such as {name}_0000 and {name}_mask." in error and "there is such as 1.png" in error
     for name in NAMES[:2]:
         (root / f"masks/{name}.png").unlink()
+    (root / "two").mkdir()
+    for name in NAMES:  # of two that fit none is chosen
+        (root / f"two/{name}_a.png").touch()
+        (root / f"two/{name}_b.png").touch()
+    assert "such as {name}_0000" in refused("prepare_folder", root / "images", root / "two", tmp_path / "out.h5")
     (root / "masks/10_seg.png").write_bytes(b"")
     error = refused("prepare_folder", root / "images", root / "masks", tmp_path / "out.h5")
     assert "such as {name}_0000 and {name}_mask." in error and "there is such as 10_seg.png" in error

@@ -14,6 +14,16 @@ def test_words_give_kinds_with_their_strengths():
     assert read_kinds("rotate(degrees=30)") == read_kinds([Rotate(30)])
 
 
+def test_strengths_that_are_not_told_are_those_of_the_documentation():
+    assert {name: str(KINDS.get(name)()) for name in KINDS.names()} == {
+        "flip": "flip(axes='x', share=0.5)",
+        "rotate": "rotate(degrees=15.0, share=0.5)",
+        "zoom": "zoom(factor=1.25, share=0.5)",
+        "elastic": "elastic(strength=0.3, grid=4, share=0.5)",
+        "intensity": "intensity(brightness=0.1, contrast=1.25, gamma=1.4, share=0.5)",
+    }
+
+
 @pytest.mark.parametrize("name", KINDS.names())
 def test_what_a_kind_prints_can_be_read_again(name):
     (kind,) = read_kinds([name]).values()

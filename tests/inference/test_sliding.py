@@ -54,6 +54,21 @@ def test_overlapping_windows_are_blended_as_by_a_plain_loop(batch_size):
         np.testing.assert_allclose(found, by_loop(model, image, (8, 12), (4, 6)), atol=2e-6)
 
 
+def test_windows_lie_evenly_where_steps_do_not_divide_the_length(monkeypatch):
+    """37 pixels in windows of 16: four are needed, and three steps of 8 would leave the last one nearer."""
+    model, seen = pointwise((16, 16)), []
+    image = np.repeat(np.arange(37, dtype=np.float32)[:, None], 37, axis=1)[..., None] * np.ones(3, np.float32)
+
+    def looking_at(*arguments):
+        see = inference.graph.forward(*arguments)
+        return lambda images: [seen.extend(images[:, 0, 0, 0].tolist()), see(images)][1]
+
+    monkeypatch.setattr(inference.sliding, "forward", looking_at)
+    p = inference.predict_probabilities(model, image[None], overlap=0.5)
+    assert sorted(set(seen)) == [0, 7, 14, 21] and len(seen) == 16
+    np.testing.assert_allclose(p, 1 / 3, atol=1e-6)
+
+
 @pytest.mark.parametrize(("size", "window"), [((9, 9), 4), ((5, 31), 4), ((4, 4), 4), ((3, 2), 4), ((17, 6), 5)])
 @pytest.mark.parametrize("overlap", [0, 0.3, 0.5, 0.9])
 def test_a_pointwise_model_gives_each_pixel_what_it_gives_it_alone(size, window, overlap):
