@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex, to_rgb
 from rich.console import Console
 
 from kseg import files, report
+from kseg.metrics.calibration import curve_of
 from kseg.report import balance as drawing
 from kseg.report import figures
 from kseg.report.tables import print_whole
@@ -271,7 +272,7 @@ def test_scores_of_all_cases_name_the_worst_and_tell_what_is_missing():
     figure = report.plot_case_scores(panels, [f"case {i}" for i in range(6)], "all")
     low, high = figure.axes
     assert low.texts[0].get_text().splitlines() == [
-        "0.1  case 4", "0.2  case 2", "0.7  case 5", "1 undefined (class in neither mask)",
+        "0.100  case 4", "0.200  case 2", "0.700  case 5", "1 undefined (class in neither mask)",
     ]  # fmt: skip
     assert high.texts[0].get_text().splitlines() == [
         "inf  case 2", "30  case 4", "3  case 5", "1 infinite (class in one mask alone)",
@@ -356,6 +357,7 @@ def test_tables_show_names_as_they_are():
 def test_no_number_of_a_score_table_is_cut_at_80_columns(label):
     lines = printed(table_of("background", label), width=80).splitlines()
     assert sum(line.split()[-7:] == ["0.570", "(.378-.683)"] * 3 + ["3400"] for line in lines) == 2
+    assert len(label) > 15 or any(line.startswith(f" {label} 0.570") for line in lines)
     folded = "".join(line.partition(" 0.570")[0] for line in lines[5:])
     assert folded.replace(" ", "") == label.replace(" ", "")
 
@@ -424,15 +426,34 @@ def test_score_table_has_the_classes_in_their_order_and_every_number_in_its_colu
         assert label == "foreground mean" or shown.startswith(f"{label} 0.")  # the mean may be shown under a short name
 
 
+def labels_of(axis):
+    """Boxes of the labels that are seen along the vertical axis, from below."""
+    labels = [label for label in axis.get_yticklabels(which="both") if label.get_text() and label.get_visible()]
+    low, high = axis.get_ylim()
+    return sorted((each.get_window_extent() for each in labels if low <= each.get_position()[1] <= high),
+                  key=lambda box: box.y0)  # fmt: skip
+
+
+@pytest.mark.parametrize(("least", "most"), [
+    (30_000, 250_000), (8_000, 200_000), (900, 3e6), (40_000, 90_000), (53_000, 94_000), (21_000, 46_000),
+    (20_000, 700_000), (2_000, 5e6), (2_000, 2e8), (50_000, 50_000),
+])  # fmt: skip
+def test_labels_of_the_pixels_of_a_probability_do_not_touch(least, most):
+    edges = np.linspace(0, 1, 16)
+    middle = (edges[1:] + edges[:-1]) / 2
+    weight = np.geomspace(least, most, 15)
+    figure = report.plot_calibration({"disc": curve_of(weight, weight * middle, weight * middle, edges)})
+    figure.canvas.draw()
+    boxes = labels_of(figure.axes[1])
+    assert boxes and all(below.y1 < above.y0 for below, above in itertools.pairwise(boxes))
+
+
 @pytest.mark.parametrize("least", [0.5, 0.15, 0.05, 0.001, 1e-6])
 def test_labels_of_losses_over_few_and_many_decades_do_not_overlap(least):
     curve = np.geomspace(1.0, least, 12).tolist()
     figure = report.plot_losses({"models": {"a": [curve]}, "more": {"a": [curve]}}, report.model_styles(["a"]))
     figure.canvas.draw()
     axis = figure.axes[0]
-    labels = [label for label in axis.get_yticklabels(which="both") if label.get_text() and label.get_visible()]
-    low, high = axis.get_ylim()
-    boxes = sorted((each.get_window_extent() for each in labels if low <= each.get_position()[1] <= high),
-                   key=lambda box: box.y0)  # fmt: skip
+    boxes = labels_of(axis)
     assert len(boxes) >= 3
     assert all(below.y1 <= above.y0 + 1 for below, above in itertools.pairwise(boxes))

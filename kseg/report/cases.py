@@ -66,7 +66,8 @@ def _worst_named(values, cases, worst):
     """The worst cases of a class, a line each, and how many have no score."""
     order = np.argsort(values if worst == "low" else -values)  # nan last
     named = [i for i in order if not np.isnan(values[i])][:NAMED]
-    lines = [f"{values[i]:.3g}  {_short(cases[i])}" for i in named]
+    form = ".3f" if worst == "low" else ".3g"
+    lines = [f"{values[i]:{form}}  {_short(cases[i])}" for i in named]
     for count, what in ((np.isinf(values), "infinite (class in one mask alone)"),
                         (np.isnan(values), "undefined (class in neither mask)")):  # fmt: skip
         if count.any():
@@ -148,7 +149,8 @@ def plot_calibration(curves, title=""):
     upper.set(ylabel="share of pixels of the class", ylim=(-0.02, 1.02), xlim=(-0.02, 1.02))
     lower.set(xlabel="probability of the class", ylabel="pixels")
     lower.set_yscale("log")
-    label_logarithms(lower.yaxis, *lower.get_ylim(), "{x:,.0f}")
+    label_logarithms(lower.yaxis, *lower.get_ylim(), "{x:,.0f}", within=2, dense=60)
+    lower.tick_params(axis="y", which="both", labelsize=8)
     for axis in (upper, lower):
         axis.grid(alpha=0.3)
     figure.align_ylabels()

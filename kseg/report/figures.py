@@ -111,10 +111,14 @@ def _best_epoch(history):
     return None
 
 
-def label_logarithms(axis, low, high, form="{x:.3g}"):
-    """Plain numbers along a logarithmic axis: at all ticks within a decade, at 1, 2 and 5 of each over more."""
-    if high > 10 * low:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1e4 * low else (1,)))
+def label_logarithms(axis, low, high, form="{x:.3g}", within=10, dense=1e4):
+    """Plain numbers along a logarithmic axis from `low` to `high`, without labels that touch.
+
+    They stand at all ticks up to `within` times the lowest, at 1, 2 and 5 of each decade below `dense` times it, and
+    over more at the decades; a panel of little height takes fewer of them.
+    """
+    if high > within * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < dense * low else (1,)))
         axis.set_minor_formatter(NullFormatter())
     else:
         axis.set_minor_formatter(form)

@@ -220,7 +220,10 @@ def test_a_broken_run_tells_how_to_go_on(tmp_path):
 
 
 def test_a_record_is_trained_again(first, tmp_path):
-    again = run.train(Train(config=first / "record.json", output=tmp_path / "again"), quiet())
+    narrow = Console(file=io.StringIO(), width=30)
+    again = run.train(Train(config=first / "record.json", output=tmp_path / "again"), narrow)
+    lines = [line.split() for line in narrow.file.getvalue().splitlines()]
+    assert ["class", "Dice", "IoU", "accuracy", "cases"] in lines
     facts, former = (json.loads((path / "record.json").read_text()) for path in (again.folder, first))
     assert facts["config"] | {"output": None} == former["config"] | {"output": None}
     assert facts["command"].replace(str(again.folder), str(first)) == former["command"]
