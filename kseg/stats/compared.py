@@ -119,14 +119,15 @@ def usual_spread(pairs, contrasts):
     of six kinds of models without a difference it calls some pair apart in up to one study of four, Holm's correction
     notwithstanding. So a pair is taken to vary no less than pairs do in general: `compare(pairs, {what: this})`.
 
-    It is the median, so that one kind of model that varies much more than the others (one that collapses for some
-    seeds) does not hide how these differ. Its degrees of freedom are taken as half of those that a mean would have: a
-    median of variances of two to four degrees is about half as certain. By simulation with normal effects over 34
-    cases, without a difference, 1 to 6 % of studies of three to six kinds of models call some pair apart, of three
-    seeds and of five, be the seeds' deviations equal, one 4 or 10 times that of the others, or spread between 1 and 20
-    times the least. Of twelve kinds it is up to 6 % where one varies more than the others, and of three seeds 7 to 13 %
-    where many do; of one that varies more with skewed effects up to 8 %. Real differences are found as often as without
-    the bound, but for those that few seeds can hardly show.
+    It is the median, of pairs that hang together the lower one of two in the middle, so that one kind of model of four
+    or more that varies much more than the others (one that collapses for some seeds) does not hide how these differ;
+    of three it does. Its degrees of freedom are taken as half of those that a mean would have: a median of variances of
+    two to four degrees is about half as certain. By simulation with normal effects over 34 cases, without a difference,
+    some 1 to 6 % of studies of three to six kinds of models call a pair apart, of three seeds or five, be the seeds'
+    deviations equal, one 4 or 10 times that of the others, or spread between 1 and 20 times the least. Of eight and
+    more kinds it is up to 8 % where one varies more than the others, and of three seeds 8 to 13 % where several do; of
+    one that varies more with skewed effects up to 8 %. Real differences are found about as often as without the bound,
+    but for those that few seeds can hardly show.
 
     Args:
         pairs: what `compare` takes, of one score. Pairs of fewer than 3 seeds, or without cases, do not count.
@@ -146,5 +147,6 @@ def usual_spread(pairs, contrasts):
     if not each:
         return Spread(float("nan"), float("nan"))
     degrees = min(map(len, each)) - 1
-    variance = np.median([difference.mean(axis=1).var(ddof=1) for difference in each])
+    variances = [difference.mean(axis=1).var(ddof=1) for difference in each]
+    variance = np.quantile(variances, 0.5, method="lower" if contrasts < len(each) else "linear")
     return Spread(float(variance), max(degrees, contrasts * degrees / 2))

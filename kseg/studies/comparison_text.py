@@ -32,8 +32,8 @@ HOW = (
     "of a table, here over all that the claims ask of one score, two losses that several ask for counted once. The "
     "variance of a few seeds is near 0 now and then by chance, which would make a test far too sure; so no pair is "
     "taken to vary less from seed to seed than the median of all pairs of its rates and score, with half of their "
-    "degrees of freedom, and no found rate over the given one less than the median of all losses. By simulation then "
-    "1 to 6 % of studies of six losses without any difference call some pair apart, of three seeds and of five. Below "
+    "degrees of freedom, and no found rate over the given one less than the median of all losses. By simulation some 1 "
+    "to 6 % of studies of six losses without any difference then call a pair apart, of three seeds and of five. Below "
     f"{SEEDS} seeds or {ENOUGH} cases nothing is decided.",
     "A claim is *supported* if all its comparisons hold (p below 0.05), *contradicted* if all hold the other way "
     "round, *partly supported* if some hold and none the other way round, else *not supported*; 1 and 3, of a best and "
