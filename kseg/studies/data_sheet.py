@@ -32,7 +32,9 @@ def execute(config, console):
             with console.status("drawing"):
                 save_figure(draw(data, config.count), config.sheet, dpi=130)
             lines.append(f"Sheet: {config.sheet}")
-        for line in (*lines, f"Next: {summary.train_command(data, config.data)}"):
+        if all(data.sizes.values()):  # training needs each split
+            lines.append(f"Next: {summary.train_command(data, config.data)}")
+        for line in lines:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

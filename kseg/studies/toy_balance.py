@@ -155,7 +155,9 @@ def _show(result, path, console):
 
 
 def _go_on(console, path):
-    console.print(f"To go on: python scripts/toy_balance.py --resume {path}", highlight=False, soft_wrap=True)
+    console.print(
+        f"To go on: python scripts/toy_balance.py --resume {path}", highlight=False, markup=False, soft_wrap=True
+    )
 
 
 def _plan(config, folder, runs, missing, size):

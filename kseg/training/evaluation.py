@@ -6,6 +6,7 @@ from kseg import inference, report
 from kseg.data import open_data
 from kseg.data.source import check_split
 from kseg.files import write_csv, write_json
+from kseg.report.tables import print_whole
 from kseg.training.pictures import Subject, draw_all, draw_examples
 from kseg.training.record import RunFolder, check_output, environment
 
@@ -31,18 +32,17 @@ def evaluate(config, console):
         )  # fmt: skip
         folder.save(summary=summary)
     title = f"{config.split.capitalize()} split of {data.name}: mean over cases (95 % interval)"
-    console.print(report.score_table(summary, title))
+    print_whole(console, report.score_table(summary, title))
     if surfaces is None:
         note = "Surface distances need --slice-spacing: the data do not hold the distance between slices."
         console.print(note, soft_wrap=True)
     else:
         unit = surfaces.unit
         title = f"Surfaces in {surfaces.axes}-D, {unit}; surface Dice within {surfaces.tolerance:g} {unit}"
-        console.print(report.score_table(summary, title, report.SURFACE))
+        print_whole(console, report.score_table(summary, title, report.SURFACE))
     more = f", figures in {folder / 'figures'}/" if config.figures else ""
-    console.print(
-        f"Scores per case are in {folder / 'cases.csv'}, examples in {folder / 'examples.png'}{more}", soft_wrap=True
-    )
+    line = f"Scores per case are in {folder / 'cases.csv'}, examples in {folder / 'examples.png'}{more}"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
     return summary
 
 

@@ -152,7 +152,7 @@ def draw_sizes(subject, surfaces=None):
 def _unit(subject, surfaces):
     """The unit of sizes, and the size of a pixel of each case in it."""
     if surfaces is None or surfaces.unit != "mm":
-        return "pixels", 1.0
+        return ("voxels" if any(case.slices > 1 for case in subject.cases) else "pixels"), 1.0
     return f"mm{surfaces.axes}".replace("2", "²").replace("3", "³"), np.array(
         [float(np.prod(surfaces.spacing[case.name])) for case in subject.cases]
     )

@@ -143,7 +143,7 @@ def test_sizes_are_those_of_the_cases(subject):
     assert right.get_xlabel() == "true size (mm³)"
     _, right = pictures.draw_sizes(chosen).axes
     np.testing.assert_allclose(right.lines[0].get_xydata(), np.transpose([true, found]))
-    assert right.get_xlabel() == "true size (pixels)"
+    assert right.get_xlabel() == "true size (voxels)"
 
 
 def test_evaluate_draws_figures_when_asked(run_folder, prepared, tmp_path, capfd):
