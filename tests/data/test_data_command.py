@@ -44,10 +44,19 @@ def test_everything_is_told(path, capfd):
         "livers", "8 x 8 x 1, values 0 to 1", "0 background, 1 liver, 2 tumour", "0.5 x 0.25 mm", "by patient; seed 4",
         "1 file, 70 bytes", "python by_hand.py", "99 % percentile of each case to 0..1", "slices along axis 2",
         "cases 2 0 1 3", "images 5 0 1 6", "without foreground 2 0 0 2", "tumour, pixels 0.31 % - 1.56 % 0.52 %",
-        f"train.py --data {path} --loss cce+dicefg", DataFile(path).fingerprint(),
+        DataFile(path).fingerprint(),
     ):  # fmt: skip
         assert words in out, words
     assert "matches" not in out and "padding" not in out
+    assert "train.py" not in out  # which asks for validation
+
+
+def test_a_set_with_all_splits_tells_how_to_train_on_it(path, capfd):
+    with Writer(path.with_name("whole.h5"), **(DataFile(path).attributes() | {"name": "whole"})) as writer:
+        for split in ("train", "validation", "test"):
+            writer.add(split, split, np.zeros((1, 8, 8, 1), np.float32), np.zeros((1, 8, 8), np.uint8))
+    out = told(capfd, path.with_name("whole.h5"))
+    assert f"Next: python scripts/train.py --data {path.with_name('whole.h5')} --loss cce+dicefg" in out
 
 
 def test_padding_does_not_count(tmp_path, capfd):
