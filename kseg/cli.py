@@ -119,8 +119,12 @@ def _parse(config, argv, program):
     import tyro
 
     for name in config.positional:  # configs know no tyro, so the names of positional words are told it here
-        kind, word = config.__annotations__[name], f"[{name.upper()}]" if hasattr(config, name) else name.upper()
-        config.__annotations__[name] = tyro.conf.Positional[Annotated[kind, tyro.conf.arg(metavar=word)]]
+        told = {"metavar": f"[{name.upper()}]"}
+        if not hasattr(config, name):
+            told = {"metavar": name.upper(), "help_behavior_hint": "(required)"}
+        config.__annotations__[name] = tyro.conf.Positional[
+            Annotated[config.__annotations__[name], tyro.conf.arg(**told)]
+        ]
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):

@@ -12,9 +12,9 @@ class Predict(Command):
 
     Images go through what preparation did to those of training, which the run has kept, and results go back to the
     original size; larger images than training's go through overlapping windows. Masks hold the values that those of
-    training had, or class ids, 0 the background, where objects were numbered. Keeps everything in one run folder: the
-    masks, predictions.csv with a row per file, record.json; with --overlays also overlays/, with --probabilities
-    probabilities/. A file that cannot be read is told and the rest goes on.
+    training had, or class ids, 0 the background, where the data do not tell these (objects by number). Keeps
+    everything in one run folder: the masks, predictions.csv with a row per file, record.json; with --overlays also
+    overlays/, with --probabilities probabilities/. A file that cannot be read is told and the rest goes on.
     """
 
     model: Path
