@@ -248,7 +248,7 @@ def test_bad_options_are_refused_in_one_line(refused, run_folder, prepared, word
 
 
 def test_models_and_data_that_do_not_fit_are_refused(refused, run_folder, prepared, tmp_path):
-    assert "no .keras file" in refused("attack", "nowhere", prepared)
+    assert "does not exist" in refused("attack", "nowhere", prepared)
     assert "takes images of" in refused("attack", run_folder, "toy")
     assert "nowhere.h5" in refused("attack", run_folder, "nowhere.h5")
     (tmp_path / "mine").mkdir()
